@@ -1,0 +1,3 @@
+"""An LLM intercepting proxy: one OpenAI-compatible API for every provider."""
+
+__version__ = "0.1.0"

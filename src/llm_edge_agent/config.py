@@ -1,0 +1,125 @@
+"""The whole configuration as one frozen value. The only reader of the environment and of configuration files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llm_edge_agent.core.models import Dialect
+
+CachePolicy = Literal["all", "deterministic", "off"]
+
+
+class Secret:
+    """A value that cannot print itself. `reveal()` is called where the value goes on the wire, nowhere else."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderConfig:
+    """One upstream provider account. `base_url` is as its SDK takes it: with `/v1` for the OpenAI dialect, without
+    for Anthropic. `auth_header` is the field that carries the key (`authorization` means `Bearer <key>`)."""
+
+    name: str
+    dialect: Dialect
+    base_url: str
+    api_key: Secret | None
+    auth_header: Literal["authorization", "x-api-key", "api-key"] = "authorization"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every request to it (OpenAI-Organization, anthropic-version, HTTP-Referer, ...)."""
+    models: tuple[str, ...] = ()
+    """Ids that only this provider serves, from the file; empty for the presets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayKey:
+    """One key that clients may present: SHA-256 digest, never the key."""
+
+    tenant: str
+    digest: bytes
+    key_id: str
+    """First 8 hex digits of the digest: what logs show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    l1_enabled: bool = True
+    l1_entries: int = 10_000
+    l1_bytes: int = 64 * 1024 * 1024
+    l1_ttl_s: float = 300.0
+    l1_tti_s: float = 120.0
+    policy: CachePolicy = "all"
+    scope: Literal["tenant", "global"] = "tenant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLimits:
+    """Bounds of the inbound leg. Sizes in bytes, times in seconds."""
+
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    body_bytes_per_s: int = 16 * 1024
+    """One more second of body timeout for every so many bytes received."""
+    keepalive_timeout_s: float = 75.0
+    write_timeout_s: float = 60.0
+    max_body_bytes: int = 20 * 1024 * 1024
+    max_header_bytes: int = 32 * 1024
+    max_headers: int = 128
+    max_target_bytes: int = 8 * 1024
+    max_connections: int = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig:
+    """Everything the gateway was told. Built by `from_env` or `load`, validated whole, never changed."""
+
+    host: str = "0.0.0.0"  # noqa: S104  a gateway serves its network; serve warns when it has no keys
+    port: int = 8080
+    metrics_port: int = 9090
+    """0: no second listener."""
+    providers: tuple[ProviderConfig, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Public name -> model name (may carry a `provider/` prefix). Only these rename."""
+    model_overrides: tuple[Mapping[str, object], ...] = ()
+    """Records in the form of data/models-and-prices.json that replace or extend the table."""
+    auth_enabled: bool = False
+    keys: tuple[GatewayKey, ...] = ()
+    response_metadata: Literal["body", "headers", "off"] = "body"
+    translation_mode: Literal["lenient", "strict"] = "lenient"
+    expose_thinking: bool = False
+    """File: translation.expose_thinking."""
+    anthropic_version: str = "2023-06-01"
+    """File: translation.anthropic_version; sent upstream when the gateway builds the request."""
+    cache: CacheConfig = CacheConfig()
+    server: ServerLimits = ServerLimits()
+    max_response_bytes: int = 64 * 1024 * 1024
+    max_json_depth: int = 128
+    total_timeout_s: float = 600.0
+    attempt_timeout_s: float = 120.0
+    connect_timeout_s: float = 5.0
+    stream_idle_timeout_s: float = 60.0
+    shutdown_timeout_s: float = 30.0
+    https_proxy: Secret | None = None
+    no_proxy: tuple[str, ...] = ()
+    ssl_cert_file: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text", "auto"] = "auto"
+    """auto: text on a terminal, else JSON."""
+    metrics_enabled: bool = True

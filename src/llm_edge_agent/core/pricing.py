@@ -1,0 +1,104 @@
+"""What a request costs: token counts as billed times prices, in integer picodollars (1e-12 USD).
+
+Every published price is a whole number of picodollars per token (USD per million tokens x 1e6), so sums are exact and
+floating point appears only where a figure is shown. An unknown price is None, never 0 and never a guess.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+PICODOLLARS_PER_USD = 10**12
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one answer by the kinds that have prices of their own.
+
+    `prompt_tokens` is everything that went in, cache reads and writes included (OpenAI's meaning; Anthropic's
+    `input_tokens` excludes them). `completion_tokens` includes `reasoning_tokens`.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    """Written for five minutes (Anthropic) or at the provider's only write price (OpenAI)."""
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    web_searches: int = 0
+    estimated: bool = False
+    """True where the stream was cut and the counts are the gateway's own estimate."""
+
+    @property
+    def uncached_tokens(self) -> int:
+        """Prompt tokens at the plain input price, never below 0."""
+        return max(
+            0, self.prompt_tokens - self.cache_read_tokens - self.cache_write_tokens - self.cache_write_1h_tokens
+        )
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Picodollars per token by kind. A None cache price means the provider bills that kind as plain input."""
+
+    input: int
+    output: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+
+
+class PriceList(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices of one model. `long_context` replaces `base` for the whole request once the prompt exceeds
+    `long_context_threshold` tokens."""
+
+    base: Price
+    long_context: Price | None = None
+    long_context_threshold: int | None = None
+    web_search: int = 0
+    """Picodollars per search."""
+
+    def band(self, prompt_tokens: int) -> Price:
+        """The price row that rules a prompt of this many tokens."""
+        if (
+            self.long_context is not None
+            and self.long_context_threshold is not None
+            and prompt_tokens > self.long_context_threshold
+        ):
+            return self.long_context
+        return self.base
+
+
+def picodollars_per_token(usd_per_million: Decimal | int | str) -> int:
+    """Converts a published price exactly. Raises ValueError where it is no whole number of picodollars a token."""
+    value = Decimal(usd_per_million) * 1_000_000
+    whole = int(value)
+    if whole != value or whole < 0:
+        raise ValueError(f"price {usd_per_million} USD per million tokens is not a whole number of picodollars a token")
+    return whole
+
+
+def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int | None:
+    """The bill for `usage`, or None where the price or the usage is unknown."""
+    if prices is None or usage is None:
+        return None
+    price = prices.band(usage.prompt_tokens)
+    cost = usage.uncached_tokens * price.input + usage.completion_tokens * price.output
+    if usage.cache_read_tokens:
+        cost += usage.cache_read_tokens * (price.input if price.cache_read is None else price.cache_read)
+    if usage.cache_write_tokens:
+        cost += usage.cache_write_tokens * (price.input if price.cache_write is None else price.cache_write)
+    if usage.cache_write_1h_tokens:
+        one_hour = price.cache_write_1h
+        if one_hour is None:
+            one_hour = price.input if price.cache_write is None else price.cache_write
+        cost += usage.cache_write_1h_tokens * one_hour
+    if usage.web_searches:
+        cost += usage.web_searches * prices.web_search
+    return cost
+
+
+def usd(picodollars: int) -> str:
+    """Picodollars as a plain decimal number of dollars, exact, without exponent: `0.000125`, `0.0`, `12.5`."""
+    sign = "-" if picodollars < 0 else ""
+    whole, fraction = divmod(abs(picodollars), PICODOLLARS_PER_USD)
+    return f"{sign}{whole}.{f'{fraction:012d}'.rstrip('0') or '0'}"

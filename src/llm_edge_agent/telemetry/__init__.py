@@ -1,0 +1,93 @@
+"""What observers are told: one finished exchange, read-only. They never see a prompt, an answer or a key."""
+
+from typing import Literal, Protocol
+
+from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.core.pricing import TokenUsage
+
+CacheStatus = Literal["hit", "miss", "bypass", "none"]
+"""`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out."""
+
+
+class FinishedExchange(Protocol):
+    """One request, ended. Times are monotonic seconds; money is integer picodollars."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def endpoint(self) -> str:
+        """From the closed list: chat, messages, embeddings, responses, models, count_tokens, completions, other."""
+        ...
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def route(self) -> str:
+        """The route template, never the raw path."""
+        ...
+
+    @property
+    def status(self) -> int:
+        """HTTP status sent, 499 where the client left first."""
+        ...
+
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def provider(self) -> str | None:
+        """Name of the provider that answered (on a hit: that made the answer) or was tried last."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """Canonical id where the model is known, else None (metrics say `other`)."""
+        ...
+
+    @property
+    def requested_model(self) -> str | None:
+        """As the client wrote it, cut to 128 characters; for logs only."""
+        ...
+
+    @property
+    def cache(self) -> CacheStatus: ...
+    @property
+    def cache_tier(self) -> Literal["l1", "l2"] | None: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def ttft_s(self) -> float | None:
+        """From the request's arrival to the first content byte of a stream."""
+        ...
+
+    @property
+    def upstream_s(self) -> float | None:
+        """Time spent waiting for the provider; None if none was asked."""
+        ...
+
+    @property
+    def usage(self) -> TokenUsage | None:
+        """Tokens billed for this request by the provider; None where unknown, and on a cache hit."""
+        ...
+
+    @property
+    def cost_picodollars(self) -> int | None:
+        """Billed for this request: 0 on a hit, None where the price is unknown."""
+        ...
+
+    @property
+    def saved_picodollars(self) -> int:
+        """What a cache hit saved; else 0."""
+        ...
+
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def error(self) -> ErrorKind | None: ...
+    @property
+    def upstream_status(self) -> int | None: ...
+    @property
+    def key_id(self) -> str | None: ...
+    @property
+    def tenant(self) -> str | None: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
