@@ -1,0 +1,1 @@
+"""The same pipeline as an ASGI application, for embedding in Starlette, FastAPI or any ASGI server."""

@@ -1,0 +1,1 @@
+"""Providers known by name: a table."""
