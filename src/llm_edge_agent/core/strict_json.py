@@ -1,0 +1,180 @@
+"""A client's JSON object, read strictly: what two readers could understand differently is refused or never merged.
+
+msgspec's speed comes from looking at each byte once; some things it lets pass (inside skipped or raw values) and some
+it cannot tell (a key that came twice, how a number was written). This module closes those gaps for request bodies, and
+produces the form in which a body enters a cache key. It holds no opinion about any particular field.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+
+CANONICAL_LIMIT_BYTES = 32 * 1024
+"""Above this a body is keyed by its members' own bytes: canonicalising 264 KB costs three times hashing it."""
+
+_KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_GAP = re.compile(rb"[ \t\r\n]*([,}])")
+_MINUS_ZERO = re.compile(rb"[:,\[ \t\r\n]-0[,\]} \t\r\n]")
+_PARSE_MESSAGE = "We could not parse the JSON body of your request."
+
+
+class Span(NamedTuple):
+    """Where a member's value stands in the body: `body[start:end]`. The member itself begins at `key_start`."""
+
+    key_start: int
+    start: int
+    end: int
+
+
+class Body(NamedTuple):
+    """A checked request object: the client's own bytes, and its value with numbers kept as the text that was sent."""
+
+    raw: bytes
+    value: dict[str, Any]
+
+
+class _NumberTooLargeError(Exception):
+    pass
+
+
+def _number(text: str) -> msgspec.Raw:
+    if math.isinf(float(text)):
+        raise _NumberTooLargeError
+    return msgspec.Raw(text.encode())
+
+
+_any_decoder = msgspec.json.Decoder(float_hook=_number)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_sorted_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def read_object(raw: bytes, *, max_depth: int) -> Body:
+    """Decodes a request body that must be a JSON object.
+
+    Raises GatewayError (400): not JSON (NaN and Infinity included), not UTF-8 or a lone surrogate, not an object,
+    a number outside the range of a double or an integer of thousands of digits, or nesting deeper than `max_depth`.
+    """
+    try:
+        if not raw.isascii():
+            str(raw, "utf-8")
+        value = _any_decoder.decode(raw)
+    except _NumberTooLargeError:
+        raise GatewayError(ErrorKind.INVALID_JSON, f"{_PARSE_MESSAGE} A number is out of range.") from None
+    except RecursionError:
+        raise _too_deep(max_depth) from None
+    except UnicodeDecodeError:
+        raise GatewayError(ErrorKind.INVALID_JSON, f"{_PARSE_MESSAGE} It is not valid UTF-8.") from None
+    except msgspec.ValidationError:
+        raise GatewayError(ErrorKind.INVALID_JSON, f"{_PARSE_MESSAGE} A number is out of range.") from None
+    except msgspec.DecodeError:
+        raise GatewayError(ErrorKind.INVALID_JSON, _PARSE_MESSAGE) from None
+    if type(value) is not dict:
+        raise GatewayError(ErrorKind.INVALID_TYPE, f"The request body must be a JSON object, not {_json_type(value)}.")
+    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper_than(value, max_depth):
+        raise _too_deep(max_depth)
+    return Body(raw, value)
+
+
+def _too_deep(max_depth: int) -> GatewayError:
+    return GatewayError(ErrorKind.INVALID_JSON, f"{_PARSE_MESSAGE} It is nested deeper than {max_depth} levels.")
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {list: "an array", str: "a string", bool: "a boolean"}
+    return names.get(type(value), "a number")
+
+
+def _deeper_than(value: dict[str, Any], max_depth: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(max_depth):
+        below: list[Any] = []
+        for container in level:
+            items = container.values() if type(container) is dict else container
+            below += [item for item in items if type(item) is dict or type(item) is list]
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def members(raw: bytes) -> dict[str, Span]:
+    """The spans of an object's members. `raw` must be a JSON object that `read_object` accepted.
+
+    Raises GatewayError (400, naming the key) where a key stands twice: the gateway and the provider could each read a
+    different one.
+
+    It walks key by key and jumps over each value by the bytes msgspec found for that key. Of a doubled key msgspec
+    reports the last value, so the walk meets either a mismatch at the first or the same key again.
+    """
+    values = _members_decoder.decode(raw)
+    position = raw.index(b"{") + 1
+    spans: dict[str, Span] = {}
+    while (match := _KEY.match(raw, position)) is not None:
+        literal = match.group(1)
+        key = msgspec.json.decode(literal, type=str) if b"\\" in literal else str(literal[1:-1], "utf-8")
+        start = match.end()
+        value = bytes(values[key])
+        end = start + len(value)
+        if key in spans or raw[start:end] != value:
+            raise _twice(key)
+        spans[key] = Span(match.start(1), start, end)
+        gap = _GAP.match(raw, end)
+        if gap is None:  # the value at hand only begins like the last one of a doubled key: 1 and 12
+            raise _twice(key)
+        position = gap.end()
+    return spans
+
+
+def _twice(key: str) -> GatewayError:
+    return GatewayError(
+        ErrorKind.INVALID_REQUEST, f"Duplicate member: '{key[:64]}' stands twice in the request.", param=key[:64]
+    )
+
+
+def key_material(body: Body, leave_out: Collection[str]) -> bytes:
+    """The bytes that stand for `body` in a cache key, without the members named in `leave_out`.
+
+    Bodies that mean the same get the same bytes where that can be proven cheaply (sorted keys, no white space, numbers
+    as sent); otherwise each member's own bytes are taken. Two bodies that differ in any member never share them.
+    Raises GatewayError (400) on a doubled top-level key.
+    """
+    raw, value = body
+    if len(raw) <= CANONICAL_LIMIT_BYTES:
+        kept = {key: item for key, item in value.items() if key not in leave_out}
+        canonical = _sorted_encoder.encode(kept)
+        if _lossless(raw, canonical, value, kept):
+            return b"c" + canonical
+    spans = members(raw)
+    parts = []
+    for key in sorted(spans):
+        if key not in leave_out:
+            name = key.encode()
+            span = spans[key]
+            parts.append(b"%d:%b%d:" % (len(name), name, span.end - span.start))
+            parts.append(raw[span.start : span.end])
+    return b"m" + b"".join(parts)
+
+
+def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
+    """Whether no key of the body, at any depth, was dropped as a double.
+
+    Every member has a quote directly before its colon. With no `\\u` escape and no space between quote and colon in
+    the body, the body and its canonical form contain the same quotes and colons except for members that were dropped,
+    so equal counts of `":` mean that none was. Doubt means False, and costs only a possible hit. Integers lose one
+    distinction, `-0`; it is doubted too.
+    """
+    if b"\\u" in raw or b'" :' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw:
+        return False
+    if b"-0" in raw and _MINUS_ZERO.search(raw) is not None:
+        return False
+    count = canonical.count(b'":')
+    if len(kept) != len(value):
+        count += msgspec.json.encode({key: item for key, item in value.items() if key not in kept}).count(b'":')
+    return raw.count(b'":') == count

@@ -1,0 +1,207 @@
+"""One streamed chat answer on its way to the client: a state machine over `chat.completion.chunk` payloads.
+
+Theory of operation. Chunks pass through as they come, untouched. Three things need holding:
+
+- the chunk with a choice's finish reason is held back, because the gateway's `metadata` (latency, cost) belongs into
+  the last chunk and is known only when the usage is;
+- the usage chunk ends the answer: it goes to a client that asked for it, and is dropped where only the gateway did;
+- `[DONE]` is written by `close`, so that nothing looks finished that is not.
+
+    open --finish chunk--> held --usage chunk | [DONE] | end of stream--> complete
+      |                     |--any other chunk--> (held chunk goes out first) open again
+      `--[DONE] | end of stream--> error: an answer without a finish reason was cut short
+
+A chunk that carries no finish reason, usage or error is recognised by scanning, not decoding: JSON escapes quotes
+inside strings, so `"finish_reason":null` with its bare quotes cannot be content. Whatever the scan does not
+recognise is decoded.
+"""
+
+import msgspec
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.dialects.chat import ABSENT, WireUsage, is_error, replace_surrogate_escapes, without_member
+
+DONE = b"[DONE]"
+_DONE_EVENT = b"data: [DONE]\n\n"
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: WireUsage | None = None
+    error: msgspec.Raw = ABSENT
+    metadata: msgspec.Raw = ABSENT
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+
+
+_chunk_decoder = msgspec.json.Decoder(_Chunk)
+
+
+class ChatStream:
+    """Feed it every payload of the stream in order; send what it returns."""
+
+    __slots__ = (
+        "_held",
+        "_keep_limit",
+        "_kept_bytes",
+        "_scan",
+        "_show_usage",
+        "_usage_chunk",
+        "finish_reasons",
+        "kept",
+        "usage",
+    )
+
+    def __init__(self, *, show_usage: bool, choices: int = 1, keep_limit_bytes: int = 0) -> None:
+        """`show_usage`: the client asked for the usage chunk. `choices`: how many answers were asked for; of several,
+        each chunk is decoded, since any may be the first of another choice. `keep_limit_bytes`: keep the payloads, up
+        to so many bytes, for the cache; 0 keeps nothing."""
+        self._scan = choices == 1
+        self._show_usage = show_usage
+        self._held: bytes | None = None
+        self._usage_chunk: bytes | None = None
+        self._keep_limit = keep_limit_bytes
+        self._kept_bytes = 0
+        self.kept: list[bytes] | None = [] if keep_limit_bytes else None
+        """The payloads so far; None where nothing is kept, or the answer grew too large for the cache."""
+        self.finish_reasons: dict[int, str | None] = {}
+        """Finish reason by choice index; None for a choice that has begun and not ended."""
+        self.usage: TokenUsage | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice seen has ended and the usage chunk has come: nothing but `[DONE]` can follow."""
+        return self._usage_chunk is not None and self._ended()
+
+    def _ended(self) -> bool:
+        return bool(self.finish_reasons) and None not in self.finish_reasons.values()
+
+    def feed(self, payload: bytes) -> bytes:
+        """One event's data (not `[DONE]`); returns the bytes to send now, often the same event.
+
+        Raises GatewayError: an error object of the provider, or data that is no chunk.
+        """
+        if self.kept is not None:
+            self._keep(payload)
+        if (
+            b'"finish_reason":null' in payload
+            and b'"finish_reason":"' not in payload
+            and b'"usage":{' not in payload
+            and b'"error"' not in payload
+            and b'"metadata"' not in payload
+            and self._held is None
+            and self._scan
+            and self.finish_reasons
+        ):
+            return b"data: %b\n\n" % payload
+        return self._decode(payload)
+
+    def _keep(self, payload: bytes) -> None:
+        self._kept_bytes += len(payload)
+        if self._kept_bytes > self._keep_limit:
+            self.kept = None
+        elif self.kept is not None:
+            self.kept.append(payload)
+
+    def _decode(self, payload: bytes) -> bytes:
+        try:
+            chunk = _chunk_decoder.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            chunk = _decode_tolerantly(payload)
+        if is_error(chunk.error):
+            raise _provider_error(bytes(chunk.error))
+        if chunk.choices is None and chunk.usage is None:
+            raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's stream carries something that is no chunk.")
+        if b"\n" in payload:  # several `data` lines: JSON allows the line feeds only between tokens
+            payload = payload.replace(b"\n", b" ")
+        if chunk.metadata != ABSENT:
+            payload = without_member(payload.strip(), "metadata")
+        if chunk.usage is not None:
+            self.usage = chunk.usage.tokens()
+        if not chunk.choices:
+            if chunk.usage is None:
+                return b"%bdata: %b\n\n" % (self._release(), payload)
+            self._usage_chunk = payload
+            return b""
+        out = self._release()
+        finished = False
+        for choice in chunk.choices:
+            if choice.finish_reason is not None:
+                finished = True
+                self.finish_reasons[choice.index] = choice.finish_reason
+            else:
+                self.finish_reasons.setdefault(choice.index, None)
+        if finished:
+            self._held = payload
+            return out
+        return b"%bdata: %b\n\n" % (out, payload)
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, None
+        return b"" if held is None else b"data: %b\n\n" % held
+
+    def end(self) -> None:
+        """The stream is over (`[DONE]` or the end of input). Raises GatewayError STREAM_INTERRUPTED unless every
+        choice that began has ended: an answer is whole only with its finish reason."""
+        if not self._ended():
+            raise GatewayError(
+                ErrorKind.STREAM_INTERRUPTED, "The provider's stream ended before the answer was complete."
+            )
+
+    def close(self, metadata: bytes | None) -> bytes:
+        """The tail: what was held, with `metadata` (a JSON object, encoded) in the last chunk, and `[DONE]`."""
+        usage_chunk = self._usage_chunk if self._show_usage else None
+        held = self._held
+        self._held = self._usage_chunk = None
+        if usage_chunk is not None:
+            head = b"" if held is None else b"data: %b\n\n" % held
+            return b"%bdata: %b\n\n%b" % (head, _spliced(usage_chunk, metadata), _DONE_EVENT)
+        if held is not None:
+            return b"data: %b\n\n%b" % (_spliced(held, metadata), _DONE_EVENT)
+        return _DONE_EVENT
+
+
+def _spliced(payload: bytes, metadata: bytes | None) -> bytes:
+    if metadata is None:
+        return payload
+    return b'%b,"metadata":%b}' % (payload.rstrip()[:-1], metadata)
+
+
+def _decode_tolerantly(payload: bytes) -> _Chunk:
+    """A chunk with half of a surrogate pair is relayed as it came; what is no chunk at all raises UPSTREAM_INVALID."""
+    try:
+        return _chunk_decoder.decode(replace_surrogate_escapes(payload))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise GatewayError(
+            ErrorKind.UPSTREAM_INVALID, "The provider's stream carries something that is no chunk."
+        ) from None
+
+
+def _provider_error(raw: bytes) -> GatewayError:
+    """An error object inside a stream, in the provider's own words where it has some."""
+    try:
+        error = msgspec.json.decode(raw, type=_Error)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        error = _Error()
+    code = str(error.code) if error.code is not None else None
+    return GatewayError(
+        ErrorKind.STREAM_INTERRUPTED,
+        (error.message or "The provider reported an error in the stream.")[:2000],
+        code=code,
+        type=error.type,
+    )
+
+
+def error_event(body: bytes) -> bytes:
+    """An error object as the in-band event after which nothing follows; the SDKs raise on it."""
+    return b"data: %b\n\n" % body

@@ -1,0 +1,102 @@
+"""Server-sent events: bytes in, events out, whatever way the network cut them.
+
+Follows the WHATWG HTML standard, section 9.2.6 (line ends CR, LF, CRLF; several `data` lines joined by LF; comments;
+one leading byte order mark), with two deviations that providers need: an event that the end of the stream cuts off
+before its blank line is still delivered by `finish`, and comments are reported, because they keep connections alive.
+"""
+
+from typing import NamedTuple
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+
+COMMENT = ":"
+"""The `event` of a comment line."""
+
+
+class Event(NamedTuple):
+    """One event: its name (empty where none was given, `:` for a comment) and its data, undecoded."""
+
+    event: str
+    data: bytes
+
+
+class EventTooLargeError(Exception):
+    """One event exceeds the decoder's bound."""
+
+
+class SSEDecoder:
+    """Sans-io decoder of one stream. Feed it pieces of any size; call `finish` once at the end."""
+
+    __slots__ = ("_after_cr", "_max_event_bytes", "_rest", "_started")
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._rest = b""
+        self._after_cr = False
+        self._started = False
+        self._max_event_bytes = max_event_bytes
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events completed by `data`. Raises EventTooLargeError where an unfinished one exceeds the bound."""
+        if self._after_cr or b"\r" in data:
+            data = self._line_feeds(data)
+        if self._rest:
+            data = self._rest + data
+        if not self._started and not self._start(data):
+            self._rest = data
+            return []
+        if data.startswith(b"\xef\xbb\xbf") and not self._started:
+            data = data[3:]
+        self._started = True
+        head, separator, rest = data.rpartition(b"\n\n")
+        if not separator:
+            if len(data) > self._max_event_bytes:
+                raise EventTooLargeError
+            self._rest = data
+            return []
+        self._rest = rest
+        if len(rest) > self._max_event_bytes:
+            raise EventTooLargeError
+        events: list[Event] = []
+        for block in head.split(b"\n\n"):
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(Event("", block[6:]))
+            else:
+                _parse(block, events)
+        return events
+
+    def finish(self) -> list[Event]:
+        """Whatever the end of the stream cut off before its blank line."""
+        events: list[Event] = []
+        _parse(self._rest, events)
+        self._rest = b""
+        return events
+
+    @staticmethod
+    def _start(data: bytes) -> bool:
+        """Whether enough has come to tell a byte order mark from content."""
+        return len(data) >= 3 or not b"\xef\xbb\xbf".startswith(data)
+
+    def _line_feeds(self, data: bytes) -> bytes:
+        """CRLF and CR as LF; a CR that ends one piece swallows the LF that begins the next."""
+        if not data:
+            return data
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _parse(block: bytes, events: list[Event]) -> None:
+    name = ""
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+        elif not field and line:
+            events.append(Event(COMMENT, value))
+    if data:
+        events.append(Event(name, b"\n".join(data)))
