@@ -54,6 +54,10 @@ class Directory:
             self._memo[name] = target
         return target
 
+    def served_names(self) -> Sequence[str]:
+        """The ids that the configuration lists for a provider."""
+        return tuple(self._served)
+
     def _resolve(self, asked: str) -> Target:
         name = self._aliases.get(asked, asked)
         prefix, slash, rest = name.partition("/")

@@ -178,3 +178,8 @@ def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapp
     if len(kept) != len(value):
         count += msgspec.json.encode({key: item for key, item in value.items() if key not in kept}).count(b'":')
     return raw.count(b'":') == count
+
+
+def refuse_doubles(body: Body) -> None:
+    """Raises GatewayError (400) where a top-level key stands twice. For bodies that no key is computed from."""
+    members(body.raw)

@@ -1,0 +1,77 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_edge_agent.core.pricing import Price, PriceList, TokenUsage, cost_picodollars, picodollars_per_token, usd
+
+PRICES = PriceList(
+    base=Price(input=3_000_000, output=15_000_000, cache_read=300_000, cache_write=3_750_000, cache_write_1h=6_000_000),
+    long_context=Price(input=6_000_000, output=22_500_000),
+    long_context_threshold=1000,
+    web_search=10_000_000_000,
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "expected"),
+    [("3", 3_000_000), ("0.025", 25_000), ("0.000001", 1), (0, 0), (Decimal("12.5"), 12_500_000)],
+)
+def test_published_prices_are_whole_picodollars(published: Decimal | int | str, expected: int) -> None:
+    assert picodollars_per_token(published) == expected
+
+
+@pytest.mark.parametrize("published", ["0.0000001", "-1"])
+def test_what_is_no_price(published: str) -> None:
+    with pytest.raises(ValueError, match="whole number of picodollars"):
+        picodollars_per_token(published)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (TokenUsage(), 0),
+        (TokenUsage(prompt_tokens=10, completion_tokens=2), 10 * 3_000_000 + 2 * 15_000_000),
+        (TokenUsage(prompt_tokens=10, cache_read_tokens=4), 6 * 3_000_000 + 4 * 300_000),
+        (TokenUsage(prompt_tokens=10, cache_write_tokens=4), 6 * 3_000_000 + 4 * 3_750_000),
+        (TokenUsage(prompt_tokens=10, cache_write_1h_tokens=4), 6 * 3_000_000 + 4 * 6_000_000),
+        (TokenUsage(prompt_tokens=3, cache_read_tokens=9), 9 * 300_000),
+        (TokenUsage(web_searches=2), 20_000_000_000),
+        (TokenUsage(prompt_tokens=1000), 1000 * 3_000_000),
+        (TokenUsage(prompt_tokens=1001), 1001 * 6_000_000),
+        (TokenUsage(prompt_tokens=1001, cache_read_tokens=1), 1001 * 6_000_000),
+        (TokenUsage(prompt_tokens=1001, cache_write_tokens=1), 1001 * 6_000_000),
+        (TokenUsage(prompt_tokens=1001, cache_write_1h_tokens=1), 1001 * 6_000_000),
+    ],
+)
+def test_the_bill(usage: TokenUsage, expected: int) -> None:
+    assert cost_picodollars(PRICES, usage) == expected
+
+
+def test_one_hour_writes_fall_back_to_the_only_write_price() -> None:
+    prices = PriceList(base=Price(input=1, output=1, cache_write=7))
+    assert cost_picodollars(prices, TokenUsage(prompt_tokens=2, cache_write_1h_tokens=2)) == 14
+
+
+def test_unknown_is_none_never_zero() -> None:
+    assert cost_picodollars(None, TokenUsage(prompt_tokens=1)) is None
+    assert cost_picodollars(PRICES, None) is None
+
+
+def test_a_list_without_bands_has_one() -> None:
+    prices = PriceList(base=Price(input=1, output=1))
+    assert prices.band(10**9) is prices.base
+
+
+@pytest.mark.parametrize(
+    ("picodollars", "shown"),
+    [(0, "0.0"), (1, "0.000000000001"), (125_000_000, "0.000125"), (12_500_000_000_000, "12.5"), (-5 * 10**11, "-0.5")],
+)
+def test_usd(picodollars: int, shown: str) -> None:
+    assert usd(picodollars) == shown
+
+
+@given(st.integers(-(10**20), 10**20))
+def test_usd_is_exact(picodollars: int) -> None:
+    assert Decimal(usd(picodollars)) == Decimal(picodollars) / 10**12

@@ -1,0 +1,90 @@
+import pytest
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.models import ModelTable, table_from_document
+from llm_edge_agent.core.routing import Deployment, Directory
+from llm_edge_agent.data import model_document
+
+TABLE: ModelTable = table_from_document(model_document())
+OPENAI = Deployment("openai", "openai")
+ANTHROPIC = Deployment("anthropic", "anthropic")
+GROQ = Deployment("groq", "openai")
+LOCAL = Deployment("local", "openai", models=("qwen-3", "gpt-oss"))
+AZURE = Deployment("azure-openai", "openai")
+EVERYONE = (OPENAI, ANTHROPIC, GROQ, LOCAL, AZURE)
+ALIASES = {"fast": "gpt-5.4-mini", "smart": "anthropic/claude-sonnet-5", "house": "local/some/model"}
+
+
+def directory(*deployments: Deployment) -> Directory:
+    return Directory(TABLE, deployments or EVERYONE, ALIASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "upstream_model", "known_as"),
+    [
+        ("gpt-5.5", "openai", "gpt-5.5", "gpt-5.5-2026-04-23"),
+        ("gpt-5.5-2026-04-23", "openai", "gpt-5.5-2026-04-23", "gpt-5.5-2026-04-23"),
+        ("claude-sonnet-5", "anthropic", "claude-sonnet-5", "claude-sonnet-5"),
+        ("claude-haiku-4-5", "anthropic", "claude-haiku-4-5", "claude-haiku-4-5-20251001"),
+        ("gpt-4", "openai", "gpt-4", "gpt-4-0613"),
+        ("gpt-99-nova", "openai", "gpt-99-nova", None),
+        ("o9-mini", "openai", "o9-mini", None),
+        ("chatgpt-next", "openai", "chatgpt-next", None),
+        ("Claude-Opus-9", "anthropic", "Claude-Opus-9", None),
+        ("openai/gpt-5.5", "openai", "gpt-5.5", "gpt-5.5-2026-04-23"),
+        ("groq/llama-4", "groq", "llama-4", None),
+        ("groq/openai/gpt-oss", "groq", "openai/gpt-oss", None),
+        ("groq/gpt-5.5", "groq", "gpt-5.5", None),
+        ("azure-openai/gpt-5.5", "azure-openai", "gpt-5.5", "gpt-5.5-2026-04-23"),
+        ("qwen-3", "local", "qwen-3", None),
+        ("gpt-oss", "local", "gpt-oss", None),
+        ("fast", "openai", "gpt-5.4-mini", "gpt-5.4-mini-2026-03-17"),
+        ("smart", "anthropic", "claude-sonnet-5", "claude-sonnet-5"),
+        ("house", "local", "some/model", None),
+    ],
+)
+def test_where_a_name_leads(name: str, provider: str, upstream_model: str, known_as: str | None) -> None:
+    target = directory().resolve(name)
+    assert (target.provider, target.upstream_model) == (provider, upstream_model)
+    assert target.renamed is (upstream_model != name)
+    assert (target.model.id if target.model.known else None) == known_as
+    assert target.model.known or target.model.prices is None
+
+
+@pytest.mark.parametrize(
+    ("name", "deployments", "words"),
+    [
+        ("mystery", EVERYONE, "groq/<model>"),
+        ("mystery", (OPENAI,), "does not exist"),
+        ("o", (OPENAI,), "does not exist"),
+        ("", (OPENAI,), "does not exist"),
+        ("gpt-5.5/", (OPENAI,), "gpt-5.5/"),
+        ("mistral/large", (OPENAI,), "does not exist"),
+        ("claude-sonnet-5", (OPENAI,), "No provider 'anthropic' is configured"),
+        ("gpt-5.5", (ANTHROPIC,), "No provider 'openai' is configured"),
+        ("smart", (OPENAI,), "does not exist"),
+        ("x" * 500, (OPENAI,), "x" * 128 + "`"),
+    ],
+)
+def test_names_that_lead_nowhere(name: str, deployments: tuple[Deployment, ...], words: str) -> None:
+    if name == "gpt-5.5/":  # an empty rest is no prefix form; the name itself still suggests its provider
+        assert directory(*deployments).resolve(name).provider == "openai"
+        return
+    with pytest.raises(GatewayError) as caught:
+        directory(*deployments).resolve(name)
+    assert caught.value.kind is ErrorKind.MODEL_NOT_FOUND
+    assert caught.value.status == 404
+    assert caught.value.param == "model"
+    assert words in caught.value.message
+
+
+def test_invented_names_cannot_fill_the_memory() -> None:
+    names = directory()
+    for number in range(3 * Directory.MEMO_SIZE):
+        names.resolve(f"gpt-{number}")
+    assert len(names._memo) <= Directory.MEMO_SIZE
+    assert names.resolve("gpt-5.5") is names.resolve("gpt-5.5")
+
+
+def test_served_names_are_listed() -> None:
+    assert set(directory().served_names()) == {"qwen-3", "gpt-oss"}
