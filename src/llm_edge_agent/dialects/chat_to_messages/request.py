@@ -1,0 +1,416 @@
+"""A chat completion request as a Messages request: every field of mapping section 2, one decision each.
+
+The order of members in the result is fixed, and what the client did not say is not said: the same chat prefix always
+gives the same bytes.
+"""
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.models import Model
+from llm_edge_agent.dialects.chat_to_messages import reasoning, tools
+from llm_edge_agent.dialects.chat_to_messages.content import PartReader, limit_cache_markers
+from llm_edge_agent.dialects.chat_to_messages.conversation import Conversation
+from llm_edge_agent.dialects.chat_to_messages.fields import (
+    Json,
+    Losses,
+    as_float,
+    decode_object,
+    flag,
+    integer,
+    invalid,
+    items,
+    members,
+    missing,
+    number,
+    present,
+    required_text,
+    text,
+    unsupported,
+)
+from llm_edge_agent.dialects.chat_to_messages.schema import prepare, reference_problem
+from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, TranslationOptions
+
+OLD_VERSION = "2023-06-01"
+"""The last anthropic-version that takes sampling parameters at all."""
+
+_JSON_OBJECT_LINE = "Respond with a single JSON object and nothing else."
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_PHONE = re.compile(r"\+?[0-9][0-9 ().\-]{5,}[0-9]")
+_MAX_USER_ID = 256
+
+_SERVICE_TIERS = {
+    "auto": "auto",
+    "default": "standard_only",
+    "standard_only": "standard_only",
+    "priority": "auto",
+    "fast": "auto",
+}
+_NATIVE = ("container", "context_management", "inference_geo", "mcp_servers", "speed", "cache_control")
+"""Anthropic's own members that pass as they are; `thinking`, `output_config`, `system`, `top_k` and `service_tier`
+are read where their chat neighbours are."""
+
+_NATIVE_BETAS = {
+    "context_management": "context-management-2025-06-27",
+    "mcp_servers": "mcp-client-2025-11-20",
+    "speed": "fast-mode-2026-02-01",
+}
+_READ = frozenset(
+    {
+        *("model", "messages", "max_completion_tokens", "max_tokens", "temperature", "top_p", "top_k", "stop"),
+        *("stream", "stream_options", "n", "tools", "tool_choice", "parallel_tool_calls", "functions"),
+        *("function_call", "response_format", "reasoning_effort", "include_reasoning", "user", "safety_identifier"),
+        *("service_tier", "thinking", "output_config", "system", "modalities", "prompt_cache_options", *_NATIVE),
+        *("logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "store", "verbosity"),
+        *("seed", "prediction", "moderation", "audio", "web_search_options"),
+    }
+)
+_SILENT = frozenset({"metadata", "prompt_cache_key", "prompt_cache_retention"})
+"""Say nothing about the answer: tags for the gateway's own records, affinity, and a wish for caching."""
+
+
+def translate_request(
+    body: bytes, model: Model, options: TranslationOptions, *, upstream_model: str | None = None
+) -> Translated:
+    """The Messages request for a client's chat completion request.
+
+    `upstream_model` is the name to ask the provider for; None: the client's own. Raises GatewayError (400 family,
+    `param` naming the place) for whatever cannot be translated; never another exception, whatever the body.
+    """
+    try:
+        request = decode_object(body)
+        if request is None:
+            raise GatewayError(ErrorKind.INVALID_JSON, "We could not parse the JSON body of your request.")
+        given = present(request)
+        given |= {key: request[key] for key in ("model", "messages") if key in request}  # null is no default for these
+        return _Request(given, model, options).translate(upstream_model)
+    except RecursionError:
+        raise GatewayError(ErrorKind.INVALID_JSON, "The request is nested too deeply.") from None
+
+
+class _Request:
+    """One translation under way: `_out` grows member by member."""
+
+    def __init__(self, request: Json, model: Model, options: TranslationOptions) -> None:
+        self._in = request
+        self._model = model
+        self._rules = model.rules
+        self._options = options
+        self._losses = Losses(strict=options.strict)
+        self._betas: dict[str, None] = {}
+        self._format: Json | None = None
+        self._schema_tool: str | None = None
+        self._system_lines: list[str] = []
+
+    def translate(self, upstream_model: str | None) -> Translated:
+        requested = self._required("model")
+        self._refuse_untranslatable()
+        stream = self._flag("stream", False)
+        parts = PartReader(self._model, self._losses, self._cache_ttl())
+        conversation = Conversation(self._model, parts, self._losses)
+        conversation.read(self._in["messages"])
+        plan = tools.read_tools(self._in, self._model, parts, self._losses)
+        custom, legacy = plan.custom, plan.legacy
+        self._response_format(plan)
+        if not plan.tools and conversation.tool_names:
+            plan = tools.stubs(conversation.tool_names)
+        conversation.finish(prefill=self._rules.assistant_prefill and self._format is None)
+        thought = self._reasoning(plan, conversation)
+        thought, max_tokens = self._max_tokens(stream, thought)
+        self._soften_choice(plan, thought)
+        system = self._system(conversation)
+        self._limit_markers(plan, system, conversation)
+
+        out: Json = {"model": upstream_model if upstream_model is not None else requested, "max_tokens": max_tokens}
+        if system:
+            out["system"] = system
+        if plan.tools:
+            out["tools"] = plan.tools
+        if plan.choice is not None:
+            out["tool_choice"] = plan.choice
+        out["messages"] = conversation.messages
+        self._thinking(out, thought)
+        self._sampling(out, thought.on)
+        self._stop(out)
+        self._user(out)
+        self._service_tier(out)
+        self._natives(out)
+        if stream:
+            out["stream"] = True
+        self._unknown()
+        sent = Sent(
+            requested_model=requested,
+            include_usage=stream and self._stream_option("include_usage"),
+            legacy_function_call=legacy,
+            custom_tools=custom,
+            schema_tool=self._schema_tool,
+            expose_thinking=self._shows_thinking(),
+            tool_ids=conversation.tool_ids,
+        )
+        betas = tuple({**parts.betas, **self._betas})
+        return Translated(body=msgspec.json.encode(out), sent=sent, warnings=self._losses.warnings(), betas=betas)
+
+    def _required(self, key: str) -> str:
+        for name in ("model", "messages"):
+            if name not in self._in:
+                raise missing(name)
+        return text(self._in[key], key)
+
+    def _flag(self, key: str, default: bool) -> bool:
+        return flag(self._in.get(key, default), key)
+
+    def _refuse_untranslatable(self) -> None:
+        """What has no counterpart: refused where it would change the answer, else dropped with a warning."""
+        given = self._in
+        if "n" in given and integer(given["n"], "n", 1) > 1:
+            raise unsupported("Only one choice ('n' of 1) is supported with this model.", "n", "unsupported_value")
+        if self._flag("logprobs", False):
+            raise unsupported("'logprobs' is not supported with this model.", "logprobs")
+        if "top_logprobs" in given and integer(given["top_logprobs"], "top_logprobs", 0) > 0:
+            raise unsupported("'top_logprobs' is not supported with this model.", "top_logprobs")
+        for index, modality in enumerate(items(given.get("modalities", []), "modalities")):
+            if modality != "text":
+                raise unsupported(
+                    "Only text output is supported with this model.", f"modalities[{index}]", "unsupported_value"
+                )
+        for key in ("audio", "web_search_options"):
+            if key in given:
+                raise unsupported(f"'{key}' is not supported with this model.", key)
+        if members(given.get("logit_bias", {}), "logit_bias"):
+            self._losses.dropped("logit_bias")
+        for key in ("frequency_penalty", "presence_penalty"):
+            if as_float(number(given.get(key, 0), key)) != 0:
+                self._losses.dropped(key)
+        if self._flag("store", False):
+            self._losses.dropped("store")
+        for key in ("verbosity", "seed", "prediction", "moderation"):
+            if key in given:
+                self._losses.dropped(key)
+
+    def _cache_ttl(self) -> str | None:
+        """The ttl that breakpoints without one inherit."""
+        caching = members(self._in.get("prompt_cache_options", {}), "prompt_cache_options")
+        ttl = caching.get("ttl")
+        return None if ttl is None else text(ttl, "prompt_cache_options.ttl")
+
+    def _stream_option(self, key: str) -> bool:
+        given = present(members(self._in.get("stream_options", {}), "stream_options"))
+        return flag(given.get(key, False), f"stream_options.{key}")
+
+    def _shows_thinking(self) -> bool:
+        return self._flag("include_reasoning", self._options.expose_thinking)
+
+    def _response_format(self, plan: tools.ToolPlan) -> None:
+        wanted = present(members(self._in.get("response_format", {"type": "text"}), "response_format"))
+        kind = required_text(wanted, "type", "response_format")
+        if kind == "json_object":
+            self._ask_for_json()
+        elif kind == "json_schema":
+            if "json_schema" not in wanted:
+                raise missing("response_format.json_schema")
+            self._json_schema(present(members(wanted["json_schema"], "response_format.json_schema")), plan)
+        elif kind != "text":
+            raise invalid(
+                f"Invalid value: '{kind[:64]}'. Supported values are: text, json_object, json_schema.",
+                "response_format.type",
+            )
+
+    def _ask_for_json(self) -> None:
+        self._losses.changed("response_format")
+        self._system_lines.append(_JSON_OBJECT_LINE)
+
+    def _json_schema(self, wanted: Json, plan: tools.ToolPlan) -> None:
+        param = "response_format.json_schema"
+        if "schema" not in wanted:
+            self._ask_for_json()
+            return
+        schema = members(wanted["schema"], f"{param}.schema")
+        description = text(wanted["description"], f"{param}.description") if "description" in wanted else None
+        if self._rules.structured_outputs:
+            problem = reference_problem(schema)
+            if problem is not None:
+                raise unsupported(
+                    f"The schema is not supported with this model: {problem}.", f"{param}.schema", "unsupported_value"
+                )
+            prepared, weaker = prepare(schema)
+            if weaker:
+                self._losses.changed("response_format")
+            if description is not None:
+                own = prepared.get("description")
+                prepared["description"] = f"{description}\n\n{own}" if isinstance(own, str) else description
+            self._format = {"type": "json_schema", "schema": prepared}
+            return
+        if not (self._rules.forced_tool_choice and self._model.tools):
+            raise unsupported(
+                "Structured outputs are not supported with this model.", "response_format", "unsupported_value"
+            )
+        if schema.get("type", "object") != "object":
+            raise unsupported(
+                "The schema of a structured output must be an object with this model.",
+                f"{param}.schema",
+                "unsupported_value",
+            )
+        name = text(wanted.get("name", "answer"), f"{param}.name")
+        input_schema = {"type": "object"} | {key: value for key, value in schema.items() if key != "$schema"}
+        name = tools.checked_name(name, f"{param}.name")
+        self._schema_tool = tools.add_schema_tool(plan, name, description, input_schema)
+
+    def _reasoning(self, plan: tools.ToolPlan, conversation: Conversation) -> reasoning.Reasoning:
+        effort = self._in.get("reasoning_effort")
+        native = self._in.get("thinking")
+        wish = reasoning.Wish(
+            effort=None if effort is None else text(effort, "reasoning_effort"),
+            forced_tool=plan.forced and self._rules.forced_tool_choice and native is None,
+            must_not_think=self._schema_tool is not None or conversation.holds_back_thinking(),
+            show=self._shows_thinking(),
+        )
+        planned = reasoning.plan(wish, self._model, self._losses)
+        if native is None:
+            return planned
+        thinking = members(native, "thinking")
+        kind = required_text(thinking, "type", "thinking")
+        return planned._replace(thinking=thinking, on=kind != "disabled")
+
+    def _max_tokens(self, stream: bool, thought: reasoning.Reasoning) -> tuple[reasoning.Reasoning, int]:
+        options, bound = self._options, self._model.max_output_tokens
+        key = "max_completion_tokens" if "max_completion_tokens" in self._in else "max_tokens"
+        chosen = key in self._in
+        if chosen:
+            limit = integer(self._in[key], key, 1)
+            if bound is not None and limit > bound:
+                self._losses.changed_or_refused(
+                    "max_tokens",
+                    f"'{key}' is too large: {limit}. This model supports at most {bound} output tokens.",
+                    param=key,
+                    code="integer_above_max_value",
+                )
+                limit = bound
+        else:
+            limit = options.default_max_tokens_stream if stream else options.default_max_tokens
+            limit = limit if bound is None else min(bound, limit)
+        if "thinking" in self._in:
+            return thought, limit
+        return reasoning.fit_budget(thought, limit, chosen=chosen, model=self._model, losses=self._losses)
+
+    def _soften_choice(self, plan: tools.ToolPlan, thought: reasoning.Reasoning) -> None:
+        """A forced choice that the model refuses becomes a request in words."""
+        thinks_always = self._rules.thinking in ("always", "between_tools")
+        taken = self._rules.forced_tool_choice and (thinks_always or not thought.on)
+        if plan.forced and not taken:
+            self._system_lines.append(tools.soften(plan, self._losses))
+
+    def _system(self, conversation: Conversation) -> list[Json]:
+        native = self._in.get("system", [])
+        if isinstance(native, str):
+            native = [{"type": "text", "text": native}] if native.strip() else []
+        blocks = [dict(members(block, f"system[{index}]")) for index, block in enumerate(items(native, "system"))]
+        lines = [{"type": "text", "text": line} for line in self._system_lines]
+        return [*blocks, *conversation.system, *lines]
+
+    def _limit_markers(self, plan: tools.ToolPlan, system: list[Json], conversation: Conversation) -> None:
+        holders = [*plan.tools, *system]
+        for message in conversation.messages:
+            for block in message["content"]:
+                inner = block.get("content")
+                holders += inner if isinstance(inner, list) else []
+                holders.append(block)
+        limit_cache_markers(holders, 1 if "cache_control" in self._in else 0, self._losses)
+
+    def _thinking(self, out: Json, thought: reasoning.Reasoning) -> None:
+        if thought.thinking is not None:
+            out["thinking"] = thought.thinking
+        native = members(self._in.get("output_config", {}), "output_config")
+        config: dict[str, Any] = {}
+        if thought.effort is not None:
+            config["effort"] = thought.effort
+        if self._format is not None:
+            config["format"] = self._format
+        config |= native
+        if config:
+            out["output_config"] = config
+
+    def _sampling(self, out: Json, thinking: bool) -> None:
+        """temperature, top_p and top_k, as far as version and model take them."""
+        taken = self._rules.sampling_params and self._options.anthropic_version == OLD_VERSION
+        if "temperature" in self._in:
+            temperature = number(self._in["temperature"], "temperature")
+            size = as_float(temperature)
+            if not 0 <= size <= 2:
+                code = "decimal_below_min_value" if size < 0 else "decimal_above_max_value"
+                raise invalid("Invalid 'temperature': expected a value from 0 to 2.", "temperature", code)
+            if not taken or thinking:
+                self._lose_sampling("temperature", neutral=size == 1)
+            elif size > 1:
+                self._losses.changed("temperature")
+                out["temperature"] = 1
+            else:
+                out["temperature"] = temperature
+        if "top_p" in self._in:
+            top_p = number(self._in["top_p"], "top_p")
+            size = as_float(top_p)
+            crowded = "temperature" in out and not self._rules.temperature_and_top_p
+            if not taken or crowded or (thinking and size < 0.95):
+                self._lose_sampling("top_p", neutral=size == 1)
+            else:
+                out["top_p"] = top_p
+        if "top_k" in self._in:
+            top_k = integer(self._in["top_k"], "top_k", 0)
+            if not taken or thinking:
+                self._lose_sampling("top_k", neutral=False)
+            else:
+                out["top_k"] = top_k
+
+    def _lose_sampling(self, field: str, *, neutral: bool) -> None:
+        if not neutral:
+            self._losses.dropped(field, code="unsupported_value")
+
+    def _stop(self, out: Json) -> None:
+        given = self._in.get("stop", [])
+        sequences = [given] if isinstance(given, str) else items(given, "stop")
+        kept: list[str] = []
+        for index, sequence in enumerate(sequences):
+            if text(sequence, f"stop[{index}]").strip():
+                kept.append(sequence)
+            else:
+                self._losses.dropped("stop")
+        if kept:
+            out["stop_sequences"] = kept
+
+    def _user(self, out: Json) -> None:
+        """Anthropic forbids identifying data: what looks like an address or a number is hashed."""
+        for key in ("safety_identifier", "user"):
+            user = text(self._in.get(key, ""), key)
+            if not user:
+                continue
+            if _EMAIL.search(user) or _PHONE.fullmatch(user.strip()) or len(user) > _MAX_USER_ID:
+                user = hashlib.sha256(user.encode()).hexdigest()
+            out["metadata"] = {"user_id": user}
+            return
+
+    def _service_tier(self, out: Json) -> None:
+        if "service_tier" not in self._in:
+            return
+        tier = text(self._in["service_tier"], "service_tier")
+        if tier in _SERVICE_TIERS:
+            out["service_tier"] = _SERVICE_TIERS[tier]
+        elif tier in ("flex", "scale"):
+            self._losses.dropped("service_tier")
+        else:
+            known = ", ".join((*_SERVICE_TIERS, "flex", "scale"))
+            raise invalid(f"Invalid value: '{tier[:64]}'. Supported values are: {known}.", "service_tier")
+
+    def _natives(self, out: Json) -> None:
+        for key in _NATIVE:
+            if key in self._in:
+                out[key] = self._in[key]
+                if key in _NATIVE_BETAS:
+                    self._betas[_NATIVE_BETAS[key]] = None
+
+    def _unknown(self) -> None:
+        for key in self._in:
+            if key not in _READ and key not in _SILENT:
+                self._losses.dropped(key, code="unknown_parameter")
