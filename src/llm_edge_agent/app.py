@@ -1,1 +1,234 @@
 """Composition root: the only place where the edges meet."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from llm_edge_agent.cache.memory import MemoryCache
+from llm_edge_agent.config import AppConfig, ProviderConfig
+from llm_edge_agent.core.access import Keyring, Principal
+from llm_edge_agent.core.models import ModelTable, table_from_document
+from llm_edge_agent.core.resilience import Health
+from llm_edge_agent.core.routing import Deployment, Directory
+from llm_edge_agent.data import model_document
+from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+from llm_edge_agent.gateway.admin import Admin
+from llm_edge_agent.gateway.attempts import Upstream
+from llm_edge_agent.gateway.pipeline import ChatPipeline, PipelineSettings
+from llm_edge_agent.gateway.routes import GatewayHandler, MetricsHandler
+from llm_edge_agent.gateway.stored import Answers, StoredAnswer
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.origins import Origin, Timeouts
+from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
+from llm_edge_agent.http.server import Server
+from llm_edge_agent.presets import PRESETS
+from llm_edge_agent.telemetry.logs import LogSink, configure
+from llm_edge_agent.telemetry.metrics import Metrics, Totals
+
+__all__ = ["AppState", "GatewayServer", "Totals", "initialize_app_state", "serve_until_signalled"]
+
+
+class AppState:
+    """Everything a running gateway consists of, but its listeners. Close it with `close()`."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        models: ModelTable,
+        handler: GatewayHandler,
+        admin: Admin,
+        metrics: Metrics,
+        logs: LogSink,
+        pool: UpstreamPool,
+        answers: Answers | None,
+    ) -> None:
+        self.config = config
+        self.models = models
+        self.handler = handler
+        self.admin = admin
+        self.metrics = metrics
+        self.logs = logs
+        self.pool = pool
+        self.answers = answers
+
+    def totals(self) -> Totals:
+        """What was served since the start."""
+        return self.metrics.totals()
+
+    async def close(self) -> None:
+        """Closes upstream connections and flushes the log."""
+        await self.pool.close()
+        self.logs.close()
+
+
+async def initialize_app_state(config: AppConfig) -> AppState:
+    """Builds the gateway from its configuration. Nothing listens yet, nobody is called.
+
+    Raises ValueError where the configuration names a certificate file that cannot be read.
+    """
+    models = table_from_document(model_document(config.model_overrides))
+    upstreams = {provider.name: _upstream(provider) for provider in config.providers}
+    deployments = [Deployment(p.name, p.dialect, p.models) for p in config.providers]
+    directory = Directory(models, deployments, config.aliases)
+    metrics = Metrics(tuple(upstreams), tuple(model.id for model in models.models))
+    secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
+    logs = configure(config.log_level, config.log_format, secrets=secrets)
+    sweep = Sweep()
+    pool = UpstreamPool(
+        sweep=sweep,
+        tls=tls_context(config.ssl_cert_file),
+        proxy=ProxySettings.from_config(
+            config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
+        ),
+        max_response_bytes=config.max_response_bytes,
+    )
+    answers = _answers(config)
+    _register_gauges(metrics, pool, answers)
+    pipeline = ChatPipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep)
+    admin = Admin(
+        models,
+        directory,
+        config.aliases,
+        upstreams,
+        metrics.render,
+        l1_enabled=answers is not None,
+        started_unix_s=int(time.time()),
+    )
+    keyring = None
+    if config.auth_enabled:
+        keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
+    handler = GatewayHandler(pipeline, admin, keyring, (metrics.observe, logs.access))
+    return AppState(config, models, handler, admin, metrics, logs, pool, answers)
+
+
+def _answers(config: AppConfig) -> Answers | None:
+    cache = config.cache
+    if not cache.l1_enabled or cache.policy == "off":
+        return None
+    memory: MemoryCache[StoredAnswer] = MemoryCache(
+        max_entries=cache.l1_entries, max_bytes=cache.l1_bytes, ttl_s=cache.l1_ttl_s, tti_s=cache.l1_tti_s
+    )
+    return Answers(memory)
+
+
+def _pipeline_settings(config: AppConfig) -> PipelineSettings:
+    return PipelineSettings(
+        max_json_depth=config.max_json_depth,
+        cache_policy=config.cache.policy,
+        cache_scope=config.cache.scope,
+        response_metadata=config.response_metadata,
+        translation=TranslationOptions(
+            strict=config.translation_mode == "strict",
+            expose_thinking=config.expose_thinking,
+            anthropic_version=config.anthropic_version,
+        ),
+        timeouts=Timeouts(
+            connect_s=config.connect_timeout_s,
+            answer_s=min(config.attempt_timeout_s, config.total_timeout_s),
+            idle_s=config.stream_idle_timeout_s,
+        ),
+    )
+
+
+def _upstream(provider: ProviderConfig) -> Upstream:
+    from llm_edge_agent import __version__
+
+    lines = [f"user-agent: llm-edge-agent/{__version__}", "content-type: application/json"]
+    if provider.api_key is not None:
+        key = provider.api_key.reveal()
+        value = f"Bearer {key}" if provider.auth_header == "authorization" else key
+        lines.append(f"{provider.auth_header}: {value}")
+    lines += [f"{name}: {value}" for name, value in provider.headers.items()]
+    preset = PRESETS.get(provider.name)
+    return Upstream(
+        name=provider.name,
+        dialect=provider.dialect,
+        origin=Origin.from_url(provider.base_url),
+        headers="".join(f"{line}\r\n" for line in lines).encode("latin-1"),
+        ask_usage=preset is None or preset.stream_usage_option,
+        health=Health(),
+    )
+
+
+def _register_gauges(metrics: Metrics, pool: UpstreamPool, answers: Answers | None) -> None:
+    metrics.gauge("llm_edge_upstream_connections", {"state": "in_use"}, lambda: pool.in_use)
+    metrics.gauge("llm_edge_upstream_connections", {"state": "idle"}, lambda: pool.idle)
+    if answers is not None:
+        metrics.gauge("llm_edge_cache_entries", {"tier": "l1"}, answers.entries)
+        metrics.gauge("llm_edge_cache_bytes", {"tier": "l1"}, answers.weight)
+
+
+class GatewayServer:
+    """The listeners of one gateway. `start`, then `stop`; not restartable."""
+
+    def __init__(self, state: AppState) -> None:
+        self.state = state
+        self._api = Server(state.handler, state.config.server)
+        self._metrics: Server | None = None
+        if state.config.metrics_enabled and state.config.metrics_port:
+            self._metrics = Server(MetricsHandler(state.admin), state.config.server)
+        state.metrics.gauge("llm_edge_active_requests", {}, lambda: self._api.in_flight)
+
+    async def start(self) -> None:
+        """Binds. Raises OSError (address in use, ...) with nothing left open."""
+        await self._api.start(self.state.config.host, self.state.config.port)
+        if self._metrics is not None:
+            try:
+                await self._metrics.start(self.state.config.host, self.state.config.metrics_port)
+            except OSError:
+                await self._api.stop(0)
+                raise
+        self.state.admin.serving = True
+
+    @property
+    def port(self) -> int:
+        return self._api.port
+
+    @property
+    def metrics_port(self) -> int | None:
+        return self._metrics.port if self._metrics is not None else None
+
+    @property
+    def in_flight(self) -> int:
+        return self._api.in_flight
+
+    async def stop(self, grace_s: float) -> None:
+        """Drains: readiness says 503, new requests get 503, running ones have `grace_s` seconds, then are cut with an
+        error. Closes the state."""
+        self.state.admin.serving = False
+        self.state.handler.draining = True
+        await self._api.stop(grace_s)
+        if self._metrics is not None:
+            await self._metrics.stop(0)
+        await self.state.close()
+
+
+async def serve_until_signalled(config: AppConfig, on_ready: Callable[[GatewayServer], None]) -> int:
+    """Runs a gateway until SIGTERM or SIGINT, then drains. A second signal exits at once, with 128 + its number.
+
+    Returns the exit code, 0 after a drain. Raises OSError where a port cannot be bound.
+    """
+    state = await initialize_app_state(config)
+    server = GatewayServer(state)
+    try:
+        await server.start()
+    except OSError:
+        await state.close()
+        raise
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    on_ready(server)
+    await stopping.wait()
+    await server.stop(config.shutdown_timeout_s)
+    return 0

@@ -248,6 +248,8 @@ def read_answer(raw: bytes) -> ChatAnswer:
     page, broken JSON, an error object, another shape. Nothing of the body is quoted."""
     answer: _Answer | None
     try:
+        if not raw.isascii():
+            str(raw, "utf-8")  # msgspec does not look into strings it skips
         answer = _answer_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         answer = _read_tolerantly(raw)
@@ -265,6 +267,7 @@ def _read_tolerantly(raw: bytes) -> _Answer | None:
     """Some servers split a surrogate pair over two pieces; the answer is still whole. It is read with stand-ins, and
     relayed as it came."""
     try:
+        str(raw, "utf-8")
         return _answer_decoder.decode(replace_surrogate_escapes(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

@@ -72,7 +72,7 @@ def _fold_text(chunks: list[_TextChunk]) -> tuple[list[dict[str, Any]], msgspec.
     """The common case, typed: text and nothing else. Any other member fails to decode and is folded generically."""
     texts: dict[int, list[str]] = {}
     finishes: dict[int, str] = {}
-    usage: msgspec.Raw = ABSENT
+    usage: msgspec.Raw | None = None
     for chunk in chunks:
         if bytes(chunk.usage) not in (b"", b"null"):
             usage = chunk.usage

@@ -92,7 +92,7 @@ class ChatStream:
         Raises GatewayError: an error object of the provider, or data that is no chunk.
         """
         if self.kept is not None:
-            self._keep(payload)
+            self._keep(self.kept, payload)
         if (
             b'"finish_reason":null' in payload
             and b'"finish_reason":"' not in payload
@@ -102,19 +102,22 @@ class ChatStream:
             and self._held is None
             and self._scan
             and self.finish_reasons
+            and payload.isascii()
         ):
             return b"data: %b\n\n" % payload
         return self._decode(payload)
 
-    def _keep(self, payload: bytes) -> None:
+    def _keep(self, kept: list[bytes], payload: bytes) -> None:
         self._kept_bytes += len(payload)
         if self._kept_bytes > self._keep_limit:
             self.kept = None
-        elif self.kept is not None:
-            self.kept.append(payload)
+        else:
+            kept.append(payload)
 
     def _decode(self, payload: bytes) -> bytes:
         try:
+            if not payload.isascii():
+                str(payload, "utf-8")  # msgspec does not look into strings it skips
             chunk = _chunk_decoder.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             chunk = _decode_tolerantly(payload)
@@ -180,6 +183,7 @@ def _spliced(payload: bytes, metadata: bytes | None) -> bytes:
 def _decode_tolerantly(payload: bytes) -> _Chunk:
     """A chunk with half of a surrogate pair is relayed as it came; what is no chunk at all raises UPSTREAM_INVALID."""
     try:
+        str(payload, "utf-8")
         return _chunk_decoder.decode(replace_surrogate_escapes(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise GatewayError(

@@ -1,0 +1,138 @@
+"""What the gateway tells about itself: health, models, metrics. Never an address, a key or a setting."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from llm_edge_agent import __version__
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.models import Model, ModelTable
+from llm_edge_agent.core.routing import Directory
+from llm_edge_agent.gateway.attempts import Upstream
+from llm_edge_agent.gateway.replies import JSON_HEADERS
+from llm_edge_agent.http.messages import Complete, Request
+
+RenderMetrics = Callable[[str | None], tuple[bytes, str]]
+
+
+class Admin:
+    """Answers every path that is about the gateway and not about a completion."""
+
+    def __init__(
+        self,
+        table: ModelTable,
+        directory: Directory,
+        aliases: Mapping[str, str],
+        upstreams: Mapping[str, Upstream],
+        render_metrics: RenderMetrics,
+        *,
+        l1_enabled: bool,
+        started_unix_s: int,
+    ) -> None:
+        self._upstreams = upstreams
+        self._render_metrics = render_metrics
+        self._l1_enabled = l1_enabled
+        self._models = {
+            item["id"]: item for item in _listed_models(table, directory, aliases, upstreams, started_unix_s)
+        }
+        self.serving = False
+        """Set by the composition root once the listeners are bound, cleared when draining begins."""
+
+    def reply(self, template: str, request: Request, request_id: str) -> Complete:
+        """Health and metrics, by route template."""
+        if template == "/metrics":
+            accept = request.headers.get(b"accept")
+            body, content_type = self._render_metrics(accept.decode("latin-1") if accept else None)
+            headers = b"content-type: %b\r\nx-content-type-options: nosniff\r\n" % content_type.encode()
+            return Complete(200, headers + b"x-request-id: %b\r\n" % request_id.encode(), body)
+        if template == "/health":
+            return _json(200, self.health(), request_id)
+        if template == "/health/ready":
+            ready = self.serving and bool(self._upstreams)
+            return _json(200 if ready else 503, {"status": "ready" if ready else "not_ready"}, request_id)
+        return _json(200, {"status": "alive"}, request_id)
+
+    def health(self) -> dict[str, Any]:
+        """The verdict and its parts. Provider health is what traffic showed; nobody is called to find out."""
+        providers = {
+            name: {"configured": True, "healthy": upstream.health.healthy} for name, upstream in self._upstreams.items()
+        }
+        for name in ("openai", "anthropic"):
+            providers.setdefault(name, {"configured": False, "healthy": False})
+        usable = [upstream.health.healthy for upstream in self._upstreams.values()]
+        status = "unhealthy" if not any(usable) else "healthy" if all(usable) else "degraded"
+        return {
+            "status": status,
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "version": __version__,
+            "cache": {"l1_healthy": self._l1_enabled, "l2_healthy": False, "l2_configured": False},
+            "providers": providers,
+        }
+
+    def models(self, request: Request, request_id: str) -> Complete:
+        """The list of models, or one of them. Raises GatewayError MODEL_NOT_FOUND (404)."""
+        _, _, wanted = request.path.partition("/models/")
+        if not wanted:
+            items = list(self._models.values())
+            listing = {
+                "object": "list",
+                "data": items,
+                "has_more": False,
+                "first_id": items[0]["id"] if items else None,
+                "last_id": items[-1]["id"] if items else None,
+            }
+            return _json(200, listing, request_id)
+        name = unquote(wanted, errors="replace")
+        item = self._models.get(name)
+        if item is None:
+            raise GatewayError(
+                ErrorKind.MODEL_NOT_FOUND,
+                f"The model `{name[:128]}` does not exist or you do not have access to it.",
+                param="model",
+            )
+        return _json(200, item, request_id)
+
+
+def _json(status: int, value: object, request_id: str) -> Complete:
+    return Complete(status, b"%bx-request-id: %b\r\n" % (JSON_HEADERS, request_id.encode()), msgspec.json.encode(value))
+
+
+def _listed_models(
+    table: ModelTable,
+    directory: Directory,
+    aliases: Mapping[str, str],
+    upstreams: Mapping[str, Upstream],
+    started_unix_s: int,
+) -> list[dict[str, Any]]:
+    """Every id and alias that a request could name, retired models left out, in both vendors' list shapes."""
+    names = [
+        name
+        for model in table.models
+        if model.status != "retired" and model.mode == "chat" and model.provider in upstreams
+        for name in (model.id, *model.aliases)
+    ]
+    listed = []
+    for name in dict.fromkeys([*aliases, *directory.served_names(), *names]):
+        try:
+            model = directory.resolve(name).model
+        except GatewayError:
+            continue
+        listed.append(_listed(name, model, started_unix_s))
+    return listed
+
+
+def _listed(name: str, model: Model, started_unix_s: int) -> dict[str, Any]:
+    """OpenAI's members first, Anthropic's beside them: each client ignores the other's."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": started_unix_s,
+        "owned_by": model.provider,
+        "shutdown_date": model.shutdown_date,
+        "type": "model",
+        "display_name": name,
+        "created_at": datetime.fromtimestamp(started_unix_s, UTC).isoformat().replace("+00:00", "Z"),
+    }

@@ -1,0 +1,340 @@
+"""The life of a chat completion, top to bottom. `admit` decides what can be decided at once; `answer` waits.
+
+    admit:   read and check -> resolve the model -> cache key -> L1            (synchronous: no task, no waiting)
+    answer:  translate -> attempt -> translate back -> account -> store -> reply     (a coroutine)
+
+Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal
+
+import msgspec
+
+from llm_edge_agent.core import cache_policy, strict_json
+from llm_edge_agent.core.access import Principal
+from llm_edge_agent.core.cache_key import NOT_KEYED, cache_key
+from llm_edge_agent.core.cache_policy import CacheControl
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, usd
+from llm_edge_agent.core.routing import Directory, Target
+from llm_edge_agent.dialects import TRANSLATORS, Prepared, Translator
+from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_request, with_metadata
+from llm_edge_agent.dialects.chat_replay import Replay, fold
+from llm_edge_agent.dialects.chat_stream import ChatStream
+from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
+from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.relay import Relay
+from llm_edge_agent.gateway.replies import (
+    JSON_HEADERS,
+    SSE_HEADERS,
+    error_reply,
+    metadata_object,
+    relayed_headers,
+    warnings_line,
+)
+from llm_edge_agent.gateway.stored import Answers, StoredAnswer
+from llm_edge_agent.http.client import UpstreamAnswer
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.messages import Complete, Request
+from llm_edge_agent.http.origins import Timeouts, UpstreamFailure
+from llm_edge_agent.http.pool import UpstreamPool
+
+_log = logging.getLogger("llm_edge_agent.pipeline")
+
+CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """The few values of the configuration that a request depends on."""
+
+    max_json_depth: int
+    cache_policy: Literal["all", "deterministic", "off"]
+    cache_scope: Literal["tenant", "global"]
+    response_metadata: Literal["body", "headers", "off"]
+    translation: TranslationOptions
+    timeouts: Timeouts
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """What `admit` hands to `answer`: everything decided so far."""
+
+    exchange: Exchange
+    call: ChatCall
+    target: Target
+    control: CacheControl
+    key: bytes | None
+    """Cache key; None where the answer must not be stored."""
+
+
+class ChatPipeline:
+    """Holds the edges that a chat completion meets; keeps nothing of a request."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        directory: Directory,
+        upstreams: Mapping[str, Upstream],
+        pool: UpstreamPool,
+        answers: Answers | None,
+        sweep: Sweep,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._upstreams = upstreams
+        self._pool = pool
+        self._answers = answers
+        self._sweep = sweep
+        self._in_body = settings.response_metadata == "body"
+        self._in_headers = settings.response_metadata != "off"
+
+    def admit(self, request: Request, exchange: Exchange, principal: Principal) -> Complete | Miss:
+        """Everything that needs no waiting. Raises GatewayError where the request is refused."""
+        call = read_request(request.body, max_depth=self._settings.max_json_depth)
+        exchange.stream = call.stream
+        exchange.requested_model = call.model[:128]
+        control = cache_policy.parse_cache_control(
+            request.headers.get(b"cache-control"), request.headers.get(b"x-llm-edge-cache-control")
+        )
+        target = self._directory.resolve(call.model)
+        model = target.model
+        exchange.provider = target.provider
+        exchange.model = model.id if model.known else None
+        if model.status == "retired" or model.status == "deprecated":
+            exchange.warnings = (f"{model.status}-model",)
+        key = self._key(call, target, control, principal)
+        if key is None:
+            exchange.cache = "bypass"
+            strict_json.refuse_doubles(call.body)
+            return Miss(exchange, call, target, control, None)
+        if not control.read:
+            exchange.cache = "bypass"
+        elif self._answers is not None:
+            stored = self._answers.get(key)
+            if stored is not None:
+                return self._hit(stored, call, exchange)
+            exchange.cache = "miss"
+        return Miss(exchange, call, target, control, key if control.write else None)
+
+    def _key(self, call: ChatCall, target: Target, control: CacheControl, principal: Principal) -> bytes | None:
+        """The cache key, or None where neither reading nor storing is allowed."""
+        settings = self._settings
+        if (
+            self._answers is None
+            or not (control.read or control.write)
+            or not cache_policy.is_cacheable_request(call.body.value, settings.cache_policy)
+        ):
+            return None
+        return cache_key(
+            tenant=principal.tenant if settings.cache_scope == "tenant" else "",
+            epoch="",
+            endpoint="chat",
+            model=f"{target.provider}/{target.upstream_model}",
+            namespace=control.namespace,
+            material=strict_json.key_material(call.body, NOT_KEYED),
+        )
+
+    def _hit(self, stored: StoredAnswer, call: ChatCall, exchange: Exchange) -> Complete:
+        exchange.cache = "hit"
+        exchange.cache_tier = "l1"
+        exchange.provider = stored.provider
+        exchange.cost_picodollars = 0
+        exchange.saved_picodollars = stored.cost_picodollars or 0
+        metadata = None
+        if self._in_body:
+            metadata = metadata_object(stored.provider, "l1", monotonic() - exchange.started_s, 0)
+        identity = b'"chatcmpl-%b"' % exchange.request_id.encode()
+        created = b"%d" % time.time()
+        if call.stream:
+            head = SSE_HEADERS
+            body = stored.replay.stream(
+                identity=identity, created=created, metadata=metadata, show_usage=call.include_usage
+            )
+        else:
+            head = JSON_HEADERS
+            body = stored.replay.whole(identity=identity, created=created, metadata=metadata)
+        reply = Complete(200, head + self._own_headers(exchange, age_s=monotonic() - stored.stored_s), body)
+        exchange.end(200)
+        return reply
+
+    async def answer(self, miss: Miss) -> Complete | Relay:
+        """The rest of the line, for what could not be answered at once. Ends the exchange on every path but a
+        returned Relay, which then owns it."""
+        exchange = miss.exchange
+        try:
+            return await self._answer(miss)
+        except GatewayError as error:
+            exchange.end(error.status, error.kind)
+            return error_reply(error, exchange.request_id, extra_headers=self._error_headers(exchange))
+        except asyncio.CancelledError:
+            exchange.end(499, ErrorKind.CLIENT_GONE)
+            raise
+        except Exception:
+            _log.exception("unexpected failure while answering request %s", exchange.request_id)
+            internal = GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
+            exchange.end(500, internal.kind)
+            return error_reply(internal, exchange.request_id)
+
+    async def _answer(self, miss: Miss) -> Complete | Relay:
+        call, target, exchange = miss.call, miss.target, miss.exchange
+        upstream = self._upstreams[target.provider]
+        translator = TRANSLATORS.get((exchange.endpoint, target.dialect))
+        if translator is None:
+            raise GatewayError(
+                ErrorKind.UNSUPPORTED, f"Model `{call.model[:128]}` cannot be used on this endpoint.", param="model"
+            )
+        prepared = translator.request(
+            call, target.model, target.upstream_model, self._settings.translation, ask_usage=upstream.ask_usage
+        )
+        exchange.warnings += prepared.warnings
+        began_s = monotonic()
+        try:
+            answer = await attempt(
+                self._pool, upstream, translator, prepared, exchange, self._settings.timeouts, stream=call.stream
+            )
+            try:
+                if call.stream:
+                    return await self._relay(miss, upstream, translator, prepared, answer)
+                return await self._whole(miss, upstream, translator, prepared, answer)
+            except BaseException:
+                answer.close()
+                raise
+        finally:
+            exchange.upstream_s = monotonic() - began_s
+
+    async def _whole(
+        self, miss: Miss, upstream: Upstream, translator: Translator, prepared: Prepared, answer: UpstreamAnswer
+    ) -> Complete:
+        exchange = miss.exchange
+        try:
+            body = await answer.read()
+        except UpstreamFailure as failure:
+            upstream.health.failed()
+            raise failure_error(upstream.name, failure) from failure
+        try:
+            whole = translator.answer(body, prepared, created=int(time.time()))
+        except GatewayError as error:
+            if error.kind.value.blame:
+                upstream.health.failed()
+            raise
+        upstream.health.succeeded()
+        self._account(exchange, miss, whole.usage)
+        self._store(miss, whole)
+        metadata = None
+        if self._in_body:
+            latency_s = monotonic() - exchange.started_s
+            metadata = metadata_object(upstream.name, None, latency_s, exchange.cost_picodollars)
+        headers = JSON_HEADERS + self._own_headers(exchange) + relayed_headers(answer.headers)
+        exchange.end(200)
+        return Complete(200, headers, with_metadata(whole.body, metadata))
+
+    async def _relay(
+        self, miss: Miss, upstream: Upstream, translator: Translator, prepared: Prepared, answer: UpstreamAnswer
+    ) -> Relay:
+        if not answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
+            upstream.health.failed()
+            raise GatewayError(
+                ErrorKind.UPSTREAM_INVALID, f"The provider '{upstream.name}' answered a stream with something else."
+            )
+        exchange = miss.exchange
+        keep = self._answers.max_entry_bytes * 4 if miss.key is not None and self._answers is not None else 0
+        began_s = monotonic()
+
+        def finish(relay: Relay, usage: TokenUsage | None, whole: bool) -> bytes | None:
+            if usage is not None and usage.estimated and not usage.prompt_tokens:
+                guess = len(miss.call.body.raw) // CHARACTERS_PER_TOKEN
+                usage = msgspec.structs.replace(usage, prompt_tokens=guess)
+            exchange.upstream_s = (exchange.upstream_s or 0.0) + monotonic() - began_s
+            self._account(exchange, miss, usage)
+            if whole:
+                upstream.health.succeeded()
+                self._store_stream(miss, stream, usage)
+            if not self._in_body:
+                return None
+            latency_s = monotonic() - exchange.started_s
+            return metadata_object(upstream.name, None, latency_s, exchange.cost_picodollars)
+
+        def on_failure(failure: UpstreamFailure) -> GatewayError:
+            upstream.health.failed()
+            error = failure_error(upstream.name, failure)
+            if error.kind is ErrorKind.UPSTREAM_CONNECTION:
+                error = GatewayError(ErrorKind.STREAM_INTERRUPTED, error.message, extra=error.extra)
+            return error
+
+        stream = ChatStream(show_usage=miss.call.include_usage, choices=miss.call.choices, keep_limit_bytes=keep)
+        relay = Relay(
+            exchange,
+            answer,
+            stream,
+            translator.stream(prepared, created=int(time.time())),
+            self._sweep,
+            headers=SSE_HEADERS + self._own_headers(exchange, cost=False) + relayed_headers(answer.headers),
+            finish=finish,
+            on_failure=on_failure,
+        )
+        answer.stream(relay)
+        try:
+            await relay.opened
+        except asyncio.CancelledError:
+            relay.abort("client_gone")
+            raise
+        except GatewayError as error:
+            if error.kind.value.blame:
+                upstream.health.failed()
+            raise
+        return relay
+
+    def _account(self, exchange: Exchange, miss: Miss, usage: TokenUsage | None) -> None:
+        exchange.usage = usage
+        exchange.cost_picodollars = cost_picodollars(miss.target.model.prices, usage)
+
+    def _store(self, miss: Miss, answer: ChatAnswer) -> None:
+        if miss.key is None or self._answers is None:
+            return
+        if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
+            self._answers.put(
+                miss.key,
+                Replay(answer.body),
+                provider=miss.target.provider,
+                cost_picodollars=miss.exchange.cost_picodollars,
+                ttl_s=miss.control.ttl_s,
+            )
+
+    def _store_stream(self, miss: Miss, stream: ChatStream, usage: TokenUsage | None) -> None:
+        if not stream.kept or miss.key is None:
+            return
+        reasons = tuple(stream.finish_reasons.values())
+        if not cache_policy.is_cacheable_answer(200, reasons) or len(reasons) != miss.call.choices:
+            return
+        body = fold(stream.kept)
+        if body is not None:
+            self._store(miss, ChatAnswer(body, usage, reasons))
+
+    def _own_headers(self, exchange: Exchange, *, age_s: float | None = None, cost: bool = True) -> bytes:
+        """The `x-llm-edge-*` lines. A stream's head cannot know its cost."""
+        hit = exchange.cache_tier is not None
+        lines = (
+            f"x-request-id: {exchange.request_id}\r\n"
+            f"x-llm-edge-cache: {'hit-' + str(exchange.cache_tier) if hit else exchange.cache}\r\n"
+            f"x-llm-edge-provider: {exchange.provider}\r\n"
+        )
+        if exchange.model is not None:
+            lines += f"x-llm-edge-model: {exchange.model}\r\n"
+        if self._in_headers and cost and exchange.cost_picodollars is not None:
+            lines += f"x-llm-edge-cost-usd: {usd(exchange.cost_picodollars)}\r\n"
+        if age_s is not None:
+            lines += f"age: {int(age_s)}\r\n"
+        else:
+            lines += f"x-llm-edge-attempts: {exchange.attempts}\r\n"
+        return (lines + warnings_line(exchange.warnings)).encode("ascii")
+
+    def _error_headers(self, exchange: Exchange) -> bytes:
+        lines = f"x-llm-edge-attempts: {exchange.attempts}\r\n"
+        return (lines + warnings_line(exchange.warnings)).encode("ascii")

@@ -1,0 +1,69 @@
+"""Ready replies: header lines, the `metadata` object, errors in OpenAI's shape."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from llm_edge_agent.core.errors import GatewayError
+from llm_edge_agent.core.pricing import usd
+from llm_edge_agent.dialects.chat import error_body
+from llm_edge_agent.http.messages import Complete
+
+JSON_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+SSE_HEADERS = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\n"
+    b"x-accel-buffering: no\r\nx-content-type-options: nosniff\r\n"
+)
+
+MAX_WARNINGS = 32
+MAX_WARNING_CHARACTERS = 96
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.:\[\]/-]")
+
+_RELAYED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
+_RELAYED = frozenset({b"openai-processing-ms", b"retry-after", b"retry-after-ms", b"x-should-retry"})
+_UPSTREAM_ID_FIELDS = (b"x-request-id", b"request-id")
+
+
+def metadata_object(provider: str, tier: str | None, latency_s: float, cost_picodollars: int | None) -> bytes:
+    """The `metadata` member of a completion, encoded. An unknown cost is null."""
+    cached, tier_json = ("false", "null") if tier is None else ("true", f'"{tier}"')
+    cost = "null" if cost_picodollars is None else usd(cost_picodollars)
+    return (
+        f'{{"provider":"{provider}","cached":{cached},"cache_tier":{tier_json},'
+        f'"latency_ms":{latency_s * 1000:.3f},"cost_usd":{cost}}}'
+    ).encode()
+
+
+def warnings_line(warnings: Sequence[str]) -> str:
+    """The `x-llm-edge-warnings` line, or nothing. Names of members that a client made up may stand in it, so anything
+    that is not plain is replaced."""
+    if not warnings:
+        return ""
+    plain = [_NOT_PLAIN.sub("_", warning[:MAX_WARNING_CHARACTERS]) for warning in warnings[:MAX_WARNINGS]]
+    return f"x-llm-edge-warnings: {', '.join(plain)}\r\n"
+
+
+def relayed_headers(upstream: Mapping[bytes, bytes]) -> bytes:
+    """The lines of a provider's answer that the client gets: rate limits, retry advice, and the provider's request id
+    under our own name. Everything else (cookies, organisation ids, hop-by-hop fields) stays here."""
+    lines = []
+    for name, value in upstream.items():
+        if name in _RELAYED or name.startswith(_RELAYED_PREFIXES):
+            lines.append(b"%b: %b\r\n" % (name, value))
+    for name in _UPSTREAM_ID_FIELDS:
+        if name in upstream:
+            lines.append(b"x-llm-edge-upstream-id: %b\r\n" % upstream[name])
+            break
+    return b"".join(lines)
+
+
+def error_reply(error: GatewayError, request_id: str, *, extra_headers: bytes = b"", close: bool = False) -> Complete:
+    """A failure as a whole reply: OpenAI's error object, the request id, retry advice."""
+    headers = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id.encode(), extra_headers)
+    if error.retry_after_s is not None:
+        headers += b"retry-after: %d\r\n" % math.ceil(error.retry_after_s)
+    if error.should_retry is not None:
+        headers += b"x-should-retry: %b\r\n" % (b"true" if error.should_retry else b"false")
+    if error.status == 401:
+        headers += b"www-authenticate: Bearer\r\n"
+    return Complete(error.status, headers, error_body(error), close=close)

@@ -1,0 +1,240 @@
+"""The gateway's front door: which path leads where, who may pass, and how refusals look.
+
+`head` sees a request before its body: unknown paths, wrong methods and callers without a valid key are turned away
+there. `handle` sees the whole request.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Awaitable
+from itertools import count
+from time import monotonic
+from typing import NamedTuple
+
+from llm_edge_agent.core.access import ANYONE, Keyring, Principal, presented_credentials
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.gateway.admin import Admin
+from llm_edge_agent.gateway.exchange import Exchange, Observer
+from llm_edge_agent.gateway.pipeline import ChatPipeline, Miss
+from llm_edge_agent.gateway.replies import error_reply
+from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
+
+_log = logging.getLogger("llm_edge_agent.routes")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+_REFUSALS: dict[Refusal, ErrorKind] = {
+    "bad_request": ErrorKind.BAD_HTTP,
+    "headers_too_large": ErrorKind.HEADERS_TOO_LARGE,
+    "uri_too_long": ErrorKind.URI_TOO_LONG,
+    "body_too_large": ErrorKind.TOO_LARGE,
+    "unsupported_media_type": ErrorKind.UNSUPPORTED_MEDIA,
+    "expectation_failed": ErrorKind.EXPECTATION_FAILED,
+    "request_timeout": ErrorKind.REQUEST_TIMEOUT,
+    "version_not_supported": ErrorKind.BAD_HTTP,
+    "not_implemented": ErrorKind.BAD_HTTP,
+    "shutting_down": ErrorKind.SHUTTING_DOWN,
+    "internal_error": ErrorKind.INTERNAL,
+}
+_REFUSAL_STATUS: dict[Refusal, int] = {"version_not_supported": 505, "not_implemented": 501}
+
+
+class Route(NamedTuple):
+    """One path. `endpoint` is the metric label; `counted` routes have an exchange."""
+
+    endpoint: str
+    template: str
+    methods: tuple[str, ...]
+    open_to_all: bool = False
+    counted: bool = True
+
+
+CHAT = Route("chat", "/v1/chat/completions", ("POST",))
+MODELS = Route("models", "/v1/models", ("GET", "HEAD"))
+MODEL = Route("models", "/v1/models/{id}", ("GET", "HEAD"))
+METRICS = Route("other", "/metrics", ("GET", "HEAD"), counted=False)
+HEALTH = Route("other", "/health", ("GET", "HEAD"), open_to_all=True, counted=False)
+LIVE = Route("other", "/health/live", ("GET", "HEAD"), open_to_all=True, counted=False)
+READY = Route("other", "/health/ready", ("GET", "HEAD"), open_to_all=True, counted=False)
+UNKNOWN = Route("other", "other", ())
+
+ROUTES = {
+    "/v1/chat/completions": CHAT,
+    "/chat/completions": CHAT,
+    "/v1/models": MODELS,
+    "/models": MODELS,
+    "/metrics": METRICS,
+    "/health": HEALTH,
+    "/health/live": LIVE,
+    "/health/ready": READY,
+}
+_MODEL_PREFIXES = ("/v1/models/", "/models/")
+
+
+def find_route(path: str) -> Route:
+    """The route of a path, `UNKNOWN` where there is none. One trailing slash is forgiven, never redirected."""
+    route = ROUTES.get(path)
+    if route is not None:
+        return route
+    for prefix in _MODEL_PREFIXES:
+        if path.startswith(prefix) and len(path) > len(prefix):
+            return MODEL
+    return ROUTES.get(path.removesuffix("/"), UNKNOWN)
+
+
+class _Visit:
+    """What `head` found out, kept on the request for `handle`."""
+
+    __slots__ = ("exchange", "principal", "request_id", "route")
+
+    def __init__(self, route: Route, request_id: str, principal: Principal, exchange: Exchange | None) -> None:
+        self.route = route
+        self.request_id = request_id
+        self.principal = principal
+        self.exchange = exchange
+
+
+class GatewayHandler:
+    """`http.messages.Handler` of the API listener."""
+
+    def __init__(
+        self,
+        pipeline: ChatPipeline,
+        admin: Admin,
+        keyring: Keyring | None,
+        observers: tuple[Observer, ...],
+    ) -> None:
+        """`keyring` None lets everybody in, as one tenant, and ignores what credentials they send."""
+        self._pipeline = pipeline
+        self._admin = admin
+        self._keyring = keyring
+        self._observers = observers
+        self._id_prefix = secrets.token_hex(6)
+        self._ids = count(1)
+        self.draining = False
+
+    def head(self, request: Request) -> Complete | None:
+        route = find_route(request.path)
+        given = request.headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given) is not None:
+            request_id = given.decode("ascii")
+        else:
+            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+        principal = ANYONE
+        error: GatewayError | None = None
+        if self._keyring is not None and not route.open_to_all:
+            known = self._keyring.identify(presented_credentials(request.headers))
+            if known is None:
+                error = _unauthenticated(request)
+            else:
+                principal = known
+        exchange = None
+        if route.counted:
+            exchange = Exchange(
+                request_id,
+                route.endpoint,
+                request.method,
+                route.template,
+                request.received_s or monotonic(),
+                principal,
+                self._observers,
+            )
+        request.context = _Visit(route, request_id, principal, exchange)
+        if error is None:
+            if request.method not in route.methods:
+                error = _misplaced(route, request)
+            elif self.draining and route.counted:
+                error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.", retry_after_s=1)
+        if error is None:
+            return None
+        if exchange is not None:
+            exchange.end(error.status, error.kind)
+        allow = b"allow: %b\r\n" % ", ".join(route.methods).encode() if error.status == 405 else b""
+        return error_reply(error, request_id, extra_headers=allow, close=self.draining)
+
+    def handle(self, request: Request) -> Complete | Awaitable[Complete | Streaming]:
+        visit = request.context
+        if not isinstance(visit, _Visit):
+            raise TypeError("handle() follows head()")
+        exchange = visit.exchange
+        if exchange is None:
+            return self._admin.reply(visit.route.template, request, visit.request_id)
+        try:
+            if visit.route is CHAT:
+                outcome = self._pipeline.admit(request, exchange, visit.principal)
+                if isinstance(outcome, Miss):
+                    return self._pipeline.answer(outcome)
+                return outcome
+            reply = self._admin.models(request, visit.request_id)
+        except GatewayError as error:
+            exchange.end(error.status, error.kind)
+            return error_reply(error, visit.request_id)
+        except Exception:
+            _log.exception("unexpected failure while admitting request %s", visit.request_id)
+            internal = GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
+            exchange.end(internal.status, internal.kind)
+            return error_reply(internal, visit.request_id)
+        exchange.end(reply.status)
+        return reply
+
+    def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
+        visit = request.context if request is not None else None
+        kind = _REFUSALS[refusal]
+        error = GatewayError(
+            kind,
+            detail,
+            status=_REFUSAL_STATUS.get(refusal),
+            retry_after_s=1 if refusal == "shutting_down" else None,
+        )
+        if isinstance(visit, _Visit):
+            request_id, exchange = visit.request_id, visit.exchange
+        else:
+            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+            method = request.method if request is not None else "other"
+            exchange = Exchange(request_id, "other", method, "other", monotonic(), ANYONE, self._observers)
+        if exchange is not None:
+            exchange.end(error.status, kind)
+        return error_reply(error, request_id, close=True)
+
+
+class MetricsHandler:
+    """`http.messages.Handler` of the second listener: metrics and health only, no key asked."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    def head(self, request: Request) -> Complete | None:
+        route = find_route(request.path)
+        if route.counted:
+            route = UNKNOWN
+        if request.method not in route.methods:
+            return error_reply(_misplaced(route, request), secrets.token_hex(8))
+        request.context = route.template
+        return None
+
+    def handle(self, request: Request) -> Complete:
+        return self._admin.reply(str(request.context), request, secrets.token_hex(8))
+
+    def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
+        error = GatewayError(_REFUSALS[refusal], detail, status=_REFUSAL_STATUS.get(refusal))
+        return error_reply(error, secrets.token_hex(8), close=True)
+
+
+def _unauthenticated(request: Request) -> GatewayError:
+    if presented_credentials(request.headers):
+        return GatewayError(ErrorKind.UNAUTHENTICATED, "Incorrect API key provided.")
+    return GatewayError(
+        ErrorKind.UNAUTHENTICATED,
+        "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
+        code="missing_api_key",
+    )
+
+
+def _misplaced(route: Route, request: Request) -> GatewayError:
+    shown = f"{request.method[:16]} {request.path[:256]}"
+    if route is UNKNOWN:
+        return GatewayError(ErrorKind.UNKNOWN_URL, f"Invalid URL ({shown})")
+    return GatewayError(
+        ErrorKind.METHOD_NOT_ALLOWED, f"Not allowed: {shown}. This path takes {' and '.join(route.methods)}."
+    )

@@ -1,0 +1,82 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_edge_agent.dialects.sse import COMMENT, Event, EventTooLargeError, SSEDecoder
+
+CASES = [
+    (b"data: a\n\n", [Event("", b"a")]),
+    (b"data:a\n\n", [Event("", b"a")]),
+    (b"data:  a\n\n", [Event("", b" a")]),
+    (b"data: a\r\n\r\n", [Event("", b"a")]),
+    (b"data: a\r\r", [Event("", b"a")]),
+    (b"data: a\r\n\n", [Event("", b"a")]),
+    (b"data: a\ndata: b\n\n", [Event("", b"a\nb")]),
+    (b"data\n\n", [Event("", b"")]),
+    (b"data: a\n\ndata: b\n\n", [Event("", b"a"), Event("", b"b")]),
+    (b"event: ping\ndata: {}\n\n", [Event("ping", b"{}")]),
+    (b"data: {}\nevent: late\nid: 7\nretry: 5\n\n", [Event("late", b"{}")]),
+    (b": hello\n\n", [Event(COMMENT, b"hello")]),
+    (b":\n\ndata: x\n\n", [Event(COMMENT, b""), Event("", b"x")]),
+    (b": note\ndata: x\n\n", [Event(COMMENT, b"note"), Event("", b"x")]),
+    (b"\n\n\n\ndata: x\n\n\n\n", [Event("", b"x")]),
+    (b"event: nothing\n\ndata: x\n\n", [Event("", b"x")]),
+    (b"\xef\xbb\xbfdata: x\n\n", [Event("", b"x")]),
+    (b"data: x\n\ndata: tail", [Event("", b"x"), Event("", b"tail")]),
+    (b"data: x\n", [Event("", b"x")]),
+    ("data: żółć 🦊\n\n".encode(), [Event("", "żółć 🦊".encode())]),
+    (b"data: \xff\xfe\n\n", [Event("", b"\xff\xfe")]),
+    (b"event: \xff\ndata: x\n\n", [Event("\ufffd", b"x")]),
+    (b"", []),
+    (b"da", []),
+]
+
+
+def decode(pieces: list[bytes]) -> list[Event]:
+    decoder = SSEDecoder()
+    events = [event for piece in pieces for event in decoder.feed(piece)]
+    return events + decoder.finish()
+
+
+@pytest.mark.parametrize(("stream", "expected"), CASES)
+def test_whole_and_byte_by_byte(stream: bytes, expected: list[Event]) -> None:
+    assert decode([stream]) == expected
+    assert decode([stream[i : i + 1] for i in range(len(stream))]) == expected
+    assert decode([b"", stream, b""]) == expected
+
+
+@given(st.sampled_from(CASES), st.lists(st.integers(0, 40)))
+def test_any_cut_gives_the_same_events(case: tuple[bytes, list[Event]], cuts: list[int]) -> None:
+    stream, expected = case
+    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    assert decode([stream[a:b] for a, b in pairwise(places)]) == expected
+
+
+@given(st.lists(st.sampled_from([b"data: x", b"\r", b"\n", b"\r\n", b": c", b"event: e", b"\xef\xbb\xbf"])), st.data())
+def test_cuts_never_matter_whatever_the_line_ends(parts: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(parts)
+    cut = data.draw(st.integers(0, len(stream)))
+    assert decode([stream[:cut], stream[cut:]]) == decode([stream])
+
+
+def test_finish_leaves_nothing_behind() -> None:
+    decoder = SSEDecoder()
+    decoder.feed(b"data: x")
+    assert decoder.finish() == [Event("", b"x")]
+    assert decoder.finish() == []
+
+
+def feed_all(decoder: SSEDecoder, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        decoder.feed(piece)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"data: " + b"x" * 100], [b"data: " + b"x" * 60, b"y" * 60], [b"data: a\n\n" + b"z" * 101]]
+)
+def test_an_event_without_end_is_bounded(pieces: list[bytes]) -> None:
+    decoder = SSEDecoder(max_event_bytes=100)
+    with pytest.raises(EventTooLargeError):
+        feed_all(decoder, pieces)
