@@ -53,6 +53,11 @@ class AppState:
         self.pool = pool
         self.answers = answers
 
+    @property
+    def max_body_bytes(self) -> int:
+        """Bound on a request body, for those who read it themselves."""
+        return self.config.server.max_body_bytes
+
     def totals(self) -> Totals:
         """What was served since the start."""
         return self.metrics.totals()

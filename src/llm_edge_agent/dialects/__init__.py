@@ -37,8 +37,15 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 class StreamTranslator(Protocol):
     """Upstream events in, chat completion chunks out."""
 
-    usage: TokenUsage | None
-    complete: bool
+    @property
+    def usage(self) -> TokenUsage | None:
+        """As told so far; cumulative."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the upstream's terminal event has come."""
+        ...
 
     def feed(self, event: str, data: bytes) -> list[bytes]: ...
 

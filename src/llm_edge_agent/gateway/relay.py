@@ -22,7 +22,7 @@ from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects import StreamTranslator
 from llm_edge_agent.dialects.chat import error_body
 from llm_edge_agent.dialects.chat_stream import DONE, ChatStream, error_event
-from llm_edge_agent.dialects.sse import COMMENT, EventTooLargeError, SSEDecoder
+from llm_edge_agent.dialects.sse import COMMENT, Event, EventTooLargeError, SSEDecoder
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
@@ -122,7 +122,7 @@ class Relay:
         if not self._done:
             self._at_end_of_input(failure)
 
-    def _take(self, events: list[tuple[str, bytes]], out: list[bytes]) -> bool:
+    def _take(self, events: list[Event], out: list[bytes]) -> bool:
         """Translates events into `out`; True once the stream's terminal event has come."""
         translator = self._translator
         feed = self._stream.feed

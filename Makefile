@@ -1,0 +1,59 @@
+# Every target sets up what it needs, in .venv (and .venv-openai2 for the older SDK): nothing is installed elsewhere.
+PYTHON ?= python3
+VENV := .venv
+OLD_SDK := .venv-openai2
+BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo run test check test-long bench clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/llm-edge-agent demo
+
+run: $(VENV)/.runtime
+	$(BIN)/llm-edge-agent serve
+
+# Unit, property, golden, socket and end-to-end tests; then the same SDK conformance suite with the older openai SDK.
+test: $(VENV)/.development $(OLD_SDK)/.ready check
+	$(BIN)/python -m pytest --cov=llm_edge_agent.core --cov=llm_edge_agent.dialects --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
+	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDK)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
+
+check: $(VENV)/.development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Minutes of soak, fuzz and abort runs.
+test-long: $(VENV)/.development
+	$(BIN)/python -m pytest -m long --timeout 3600 tests
+
+# CPU per request beside nginx (needs nginx and wrk: apt-get install nginx-light wrk); not part of the tests.
+bench: $(VENV)/.development
+	$(BIN)/python -m bench.micro
+	$(BIN)/python -m bench.load
+
+clean:
+	rm -rf $(VENV) $(OLD_SDK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+# A minimal Debian has Python without its venv module: fetch that package where `python3 -m venv` fails for its want.
+define make_venv
+$(PYTHON) -m venv $(1) || (rm -rf $(1) && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(1))
+endef
+
+$(VENV)/bin/python:
+	$(call make_venv,$(VENV))
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml requirements/runtime.txt
+	$(BIN)/python $(PIP) -r requirements/runtime.txt
+	$(BIN)/python $(PIP) --no-deps -e .
+	touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements/development.txt
+	$(BIN)/python $(PIP) -r requirements/development.txt
+	touch $@
+
+$(OLD_SDK)/.ready: requirements/openai2.txt
+	$(call make_venv,$(OLD_SDK))
+	$(OLD_SDK)/bin/python $(PIP) -r requirements/openai2.txt
+	touch $@
