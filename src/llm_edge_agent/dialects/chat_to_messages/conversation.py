@@ -145,8 +145,9 @@ class Conversation:
             kind = block.get("type")
             wanted = _THINKING_MEMBERS.get(kind if isinstance(kind, str) else "", ())
             values = {key: block[key] for key in wanted if isinstance(block.get(key), str)}
-            own = str(values.get("signature", "")).startswith(GATEWAY_SIGNATURE)
-            if wanted and len(values) == len(wanted) and not own and self._model.rules.thinking != "none":
+            if str(values.get("signature", "")).startswith(GATEWAY_SIGNATURE):
+                continue
+            if wanted and len(values) == len(wanted) and self._model.rules.thinking != "none":
                 kept.append({"type": kind, **values})
             else:
                 self._losses.dropped("thinking_blocks", param=f"{place}.thinking_blocks[{index}]")

@@ -165,8 +165,9 @@ class _Content:
             content = None
         answer: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
         if self._sent.expose_thinking:
-            if self._reasoning:
-                answer["reasoning_content"] = "".join(self._reasoning)
+            reasoning = "".join(self._reasoning)
+            if reasoning:
+                answer["reasoning_content"] = reasoning
             if self._thinking:
                 answer["thinking_blocks"] = self._thinking
         if self._annotations:

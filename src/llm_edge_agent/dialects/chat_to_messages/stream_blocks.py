@@ -25,6 +25,9 @@ from llm_edge_agent.dialects.chat_to_messages.wire import (
 ChatDelta = dict[str, Any]
 
 
+_NO_CITATION = msgspec.Raw()
+
+
 class BlockDelta(msgspec.Struct):
     """The `delta` of a content_block_delta of any type."""
 
@@ -33,7 +36,7 @@ class BlockDelta(msgspec.Struct):
     partial_json: str | None = None
     thinking: str | None = None
     signature: str | None = None
-    citation: msgspec.Raw | None = None
+    citation: msgspec.Raw = _NO_CITATION
 
 
 _citation_decoder = decoder(Citation)
@@ -68,7 +71,7 @@ class TextBlock(StreamBlock):
         self._citations: list[msgspec.Raw] = []
 
     def feed(self, delta: BlockDelta) -> ChatDelta | None:
-        if delta.type == "citations_delta" and delta.citation is not None:
+        if delta.type == "citations_delta" and bytes(delta.citation):
             self._citations.append(delta.citation.copy())
         return None
 
