@@ -1,0 +1,333 @@
+"""Counts finished exchanges. `observe` is the hot path; everything that can be worked out once is kept per outcome.
+
+How many series there can be:
+- made at start, at 0: for each provider what its requests can move (about 230 lines of exposition each, most of them
+  buckets), and about 400 for the gateway itself;
+- at run time, per provider and model that answered at least once: at most 200 such pairs have series of their own and
+  the first 50 of them histograms; later ones are `other`;
+- at run time, whatever else traffic brings (odd endpoints, models that never answered, statuses, kinds of failure): at
+  most 148 series in all, see `rows.Rows`; beyond that the labels become `other`.
+A slot that is full (65,536 cells beyond what it starts with) counts under `other` too. Nothing is ever uncounted.
+"""
+
+import platform
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import generate_latest as generate_text
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from llm_edge_agent import __version__
+from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.telemetry.exposition import OPENMETRICS, Exposition, Labels, money, negotiate, render_gauges
+from llm_edge_agent.telemetry.families import (
+    CACHE_LATENCY,
+    CACHE_OPERATIONS,
+    COMPLETION_ENDPOINTS,
+    COMPLETION_REASONING,
+    COMPLETION_TEXT,
+    COST,
+    DURATION,
+    NONE,
+    NS_PER_S,
+    OTHER,
+    PICODOLLARS_PER_CELL_UNIT,
+    PROMPT_READ,
+    PROMPT_UNCACHED,
+    PROMPT_WRITE,
+    PROVIDER_LATENCY,
+    SAVED,
+    TTFT,
+    US_PER_S,
+    Families,
+    family_number,
+)
+from llm_edge_agent.telemetry.rows import Rows, preset_keys
+from llm_edge_agent.telemetry.slots import WIDTH_MASK, Cells, SlotBlock
+
+SPARE_CELLS = 65_536
+"""Room of a slot beyond the rows it starts with."""
+_MAX_KEPT_OUTCOMES = 8192
+_MAX_CELL = 2**63 - 1
+
+Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Since the start, over every worker: requests to endpoints that complete something. Money in picodollars."""
+
+    requests: int
+    cache_hits: int
+    cache_lookups: int
+    """Requests that the cache was asked for: hits and misses, no bypasses."""
+    errors: int
+    """Without those whose client left."""
+    prompt_tokens: int
+    completion_tokens: int
+    cost_picodollars: int
+    saved_picodollars: int
+
+
+class _Moves:
+    """The cells that one outcome moves. An index of None: this outcome has no such series."""
+
+    __slots__ = ("counters", "duration", "duration_sum", "provider_latency", "ttft")
+
+    def __init__(self, counters: tuple[int, ...], duration: int, provider_latency: int | None, ttft: int) -> None:
+        self.counters = counters
+        self.duration = duration
+        self.duration_sum = duration + DURATION.sum_cell
+        self.provider_latency = provider_latency
+        self.ttft = ttft
+
+
+class Metrics:
+    """The counters of one worker, and the exposition of all of them. `observe` and `observe_cache` belong to one
+    thread, the event loop's."""
+
+    def __init__(
+        self,
+        providers: Sequence[str],
+        models: Sequence[str],
+        *,
+        endpoints: Sequence[str] = ("chat",),
+        tiers: Sequence[Literal["l1", "l2"]] = ("l1",),
+        block: SlotBlock | None = None,
+        slot: int = 0,
+    ) -> None:
+        """`providers` and `models` close the lists of label values; `endpoints` are those whose series exist at 0;
+        `tiers` are those that a miss was looked for in.
+
+        Workers of one gateway pass the same lists, a `block` from `Metrics.shared_block` and a number each. Raises
+        ValueError where the slot was written for other lists.
+        """
+        self._families = Families(providers, models)
+        self._tiers = tuple(tiers)
+        preset = preset_keys(self._families, endpoints, tiers)
+        if block is None:
+            block = _block(self._families, preset, 1)
+        self._block = block
+        own = block.slot(slot)
+        self._cells: Cells = own.cells
+        self._rows = Rows(self._families, own, preset)
+        self._exposition = Exposition(self._families)
+        self._moves: dict[Outcome, _Moves] = {}
+        self._spend: dict[tuple[str | None, str | None], int] = {}
+        self._cache_latency = {
+            (tier, op): self._rows.require(self._families.cache_latency, tier, op)
+            for tier in tiers
+            for op in CACHE_OPERATIONS
+        }
+        self._gauges: dict[str, dict[Labels, Callable[[], float]]] = {}
+        self._runtime = CollectorRegistry()
+        ProcessCollector(registry=self._runtime)
+        PlatformCollector(registry=self._runtime)
+        GCCollector(registry=self._runtime)
+        self.gauge("llm_edge_build_info", {"python": platform.python_version(), "version": __version__}, _always_one)
+
+    @staticmethod
+    def shared_block(
+        providers: Sequence[str],
+        models: Sequence[str],
+        workers: int,
+        *,
+        endpoints: Sequence[str] = ("chat",),
+        tiers: Sequence[Literal["l1", "l2"]] = ("l1",),
+    ) -> SlotBlock:
+        """Slots for `workers` processes, to be made before they are forked, with the arguments that each passes."""
+        families = Families(providers, models)
+        return _block(families, preset_keys(families, endpoints, tiers), workers)
+
+    def observe(self, exchange: FinishedExchange) -> None:
+        """Counts one request. Never raises, whatever a provider claims to have used."""
+        outcome = (
+            exchange.endpoint,
+            exchange.provider,
+            exchange.model,
+            exchange.status,
+            exchange.stream,
+            exchange.cache,
+            exchange.cache_tier,
+            exchange.error,
+        )
+        usage = exchange.usage
+        if usage is not None or exchange.saved_picodollars or exchange.cost_picodollars:
+            self._account(exchange, usage)
+        moves = self._moves.get(outcome)
+        if moves is None:
+            moves = self._resolve(outcome)
+        cells = self._cells
+        for cell in moves.counters:
+            cells[cell] += 1
+        ticks = int(exchange.duration_s * US_PER_S)
+        cells[moves.duration + bisect_left(DURATION.bounds, ticks)] += 1
+        cells[moves.duration_sum] += ticks
+        upstream_s = exchange.upstream_s
+        if upstream_s is not None:
+            if moves.provider_latency is not None:
+                ticks = int(upstream_s * US_PER_S)
+                cells[moves.provider_latency + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
+                cells[moves.provider_latency + PROVIDER_LATENCY.sum_cell] += ticks
+            if exchange.error is not None:
+                self._count_provider_error(exchange, exchange.error)
+        ttft_s = exchange.ttft_s
+        if ttft_s is not None:
+            ticks = int(ttft_s * US_PER_S)
+            cells[moves.ttft + bisect_left(TTFT.bounds, ticks)] += 1
+            cells[moves.ttft + TTFT.sum_cell] += ticks
+        if exchange.warnings:
+            for warning in exchange.warnings:
+                cells[self._rows.warning(warning)] += 1
+
+    def observe_cache(self, tier: Literal["l1", "l2"], op: Literal["get", "set"], seconds: float) -> None:
+        """One cache operation. The tier is one of those given at construction, else KeyError."""
+        row = self._cache_latency[tier, op]
+        ticks = int(seconds * NS_PER_S)
+        cells = self._cells
+        cells[row + bisect_left(CACHE_LATENCY.bounds, ticks)] += 1
+        cells[row + CACHE_LATENCY.sum_cell] += ticks
+
+    def gauge(self, name: str, labels: Mapping[str, str], callback: Callable[[], float]) -> None:
+        """Registers a value that `callback` tells at each scrape. The same name and labels again replace it."""
+        self._gauges.setdefault(name, {})[tuple(sorted(labels.items()))] = callback
+
+    def render(self, accept: str | None) -> tuple[bytes, str]:
+        """The exposition of all workers and its content type, by the Accept header."""
+        content_type = negotiate(accept)
+        openmetrics = content_type == OPENMETRICS
+        own = self._exposition.render(self._block.sums(), openmetrics=openmetrics)
+        gauges = render_gauges(self._gauges, openmetrics=openmetrics)
+        encode: Callable[[CollectorRegistry], bytes] = generate_openmetrics if openmetrics else generate_text
+        return b"".join((own.encode(), gauges.encode(), encode(self._runtime))), content_type
+
+    def totals(self) -> Totals:
+        """What a summary at the end of a run shows."""
+        families = self._families
+        requests = errors = hits = lookups = prompt = completion = cost = saved = 0
+        for key, row in self._block.sums().items():
+            number = family_number(key)
+            if number == families.requests.number:
+                endpoint, _, _, status, _, _ = families.requests.values(key)
+                if endpoint in COMPLETION_ENDPOINTS:
+                    requests += row[0]
+                    errors += row[0] if status == "error" else 0
+            elif number == families.cache_lookups.number:
+                (result,) = families.cache_lookups.values(key)
+                hits += row[0] if result == "hit" else 0
+                lookups += row[0] if result != "bypass" else 0
+            elif number == families.spend.number:
+                prompt += row[PROMPT_UNCACHED] + row[PROMPT_READ] + row[PROMPT_WRITE]
+                completion += row[COMPLETION_TEXT] + row[COMPLETION_REASONING]
+                cost += money(row, COST)
+                saved += money(row, SAVED)
+        return Totals(requests, hits, lookups, errors, prompt, completion, cost, saved)
+
+    def _resolve(self, outcome: Outcome) -> _Moves:
+        """The cells of an outcome that was not met before."""
+        endpoint, provider, model, status, stream, cache, tier, error = outcome
+        rows, families = self._rows, self._families
+        if error is None and status < 400 and model is not None and rows.prove(provider, model):
+            self._moves.clear()
+        ended = _ended(status, error)
+        status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
+        shown_cache = "bypass" if cache == NONE else cache
+        counters = [rows.request(endpoint, provider, model, ended, "true" if stream else "false", shown_cache)]
+        if error is not None or ended == "error":
+            counters.append(rows.error(endpoint, provider, error.value.label if error is not None else OTHER))
+        if cache != NONE:
+            counters.append(rows.require(families.cache_lookups, cache))
+        if cache == "hit":
+            counters.append(rows.require(families.cache_hits, tier or "l1"))
+            if tier == "l2":
+                counters.append(rows.require(families.cache_misses, "l1"))
+        elif cache == "miss":
+            counters.extend(rows.require(families.cache_misses, name) for name in self._tiers)
+        if stream and error is not None:
+            if error is ErrorKind.CLIENT_GONE:
+                counters.append(rows.require(families.interruptions, "client"))
+            elif error.value.fault == "upstream" and status < 400:
+                counters.append(rows.require(families.interruptions, "upstream"))
+        latency = None
+        if error is None:
+            latency = rows.histogram(families.provider_latency, provider, model, "ok")
+        elif error.value.fault == "upstream":
+            latency = rows.histogram(families.provider_latency, provider, model, "error")
+        moves = _Moves(
+            tuple(counters),
+            rows.duration(endpoint, provider, status_class, shown_cache),
+            latency,
+            rows.histogram(families.ttft, provider, model),
+        )
+        if len(self._moves) >= _MAX_KEPT_OUTCOMES:
+            self._moves.clear()
+        self._moves[outcome] = moves
+        return moves
+
+    def _count_provider_error(self, exchange: FinishedExchange, error: ErrorKind) -> None:
+        if error.value.fault == "upstream":
+            self._cells[self._rows.provider_error(exchange.provider, error.value.label, exchange.upstream_status)] += 1
+
+    def _account(self, exchange: FinishedExchange, usage: TokenUsage | None) -> None:
+        """Tokens and money. The kinds of a prompt's tokens always add up to the prompt, whatever the provider says."""
+        provider, model = exchange.provider, exchange.model
+        row = self._spend.get((provider, model))
+        if row is None:
+            if model is not None and self._rows.prove(provider, model):
+                self._moves.clear()
+            if len(self._spend) >= _MAX_KEPT_OUTCOMES:
+                self._spend.clear()
+            row = self._spend[provider, model] = self._rows.spend(provider, model)
+        cells = self._cells
+        if usage is not None:
+            prompt, completion = max(0, usage.prompt_tokens), max(0, usage.completion_tokens)
+            read = min(max(0, usage.cache_read_tokens), prompt)
+            written = min(max(0, usage.cache_write_tokens + usage.cache_write_1h_tokens), prompt - read)
+            reasoning = min(max(0, usage.reasoning_tokens), completion)
+            _add(cells, row + PROMPT_UNCACHED, prompt - read - written)
+            _add(cells, row + COMPLETION_TEXT, completion - reasoning)
+            if read or written:
+                _add(cells, row + PROMPT_READ, read)
+                _add(cells, row + PROMPT_WRITE, written)
+            if reasoning:
+                _add(cells, row + COMPLETION_REASONING, reasoning)
+        cost = exchange.cost_picodollars
+        if cost:
+            _add_money(cells, row + COST, cost)
+        saved = exchange.saved_picodollars
+        if saved:
+            _add_money(cells, row + SAVED, saved)
+
+
+def _block(families: Families, preset: Sequence[int], workers: int) -> SlotBlock:
+    cells = SPARE_CELLS + sum(1 + (key & WIDTH_MASK) for key in preset)
+    return SlotBlock(workers, cells, families.fingerprint())
+
+
+def _always_one() -> float:
+    return 1
+
+
+def _ended(status: int, error: ErrorKind | None) -> str:
+    if error is ErrorKind.CLIENT_GONE or status == 499:
+        return "cancelled"
+    return "ok" if error is None and status < 400 else "error"
+
+
+def _add(cells: Cells, cell: int, amount: int) -> None:
+    """A provider may claim any number; a counter that is full stays full."""
+    try:
+        cells[cell] += amount
+    except ValueError:
+        cells[cell] = _MAX_CELL
+
+
+def _add_money(cells: Cells, cell: int, picodollars: int) -> None:
+    micros, rest = divmod(max(0, picodollars), PICODOLLARS_PER_CELL_UNIT)
+    _add(cells, cell, micros)
+    cells[cell + 1] += rest

@@ -1,0 +1,236 @@
+"""Which row an observation goes to: the one with its own labels, while the bounds allow it, else one with `other`.
+
+Rows come into being when first needed. Those that ordinary traffic moves exist from the start, at 0 (`preset_keys`), so
+that rates and ratios work from the first request on; among them is every row that `other` can lead to, so that
+refusing a new row never loses a count.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from llm_edge_agent.telemetry.families import (
+    BOOLEANS,
+    CACHE,
+    CACHE_OPERATIONS,
+    ENDPOINTS,
+    ERROR_TYPES,
+    INTERRUPTED_BY,
+    NONE,
+    OTHER,
+    OUTCOMES,
+    STATUS_CLASSES,
+    STATUSES,
+    UPSTREAM_ERROR_TYPES,
+    UPSTREAM_STATUSES,
+    WARNING_FIELDS,
+    Families,
+    Family,
+    family_number,
+)
+from llm_edge_agent.telemetry.slots import Slot
+
+MAX_PAIRS = 200
+"""Provider and model pairs with series of their own."""
+MAX_HISTOGRAM_PAIRS = 50
+"""Those among them with histograms of their own."""
+MAX_UNPROVEN_MODELS = 8
+"""Models named in request counts although they never answered: enough to see which one fails."""
+
+_NATURAL_PROVIDER_ERRORS = (
+    ("connect", "none"),
+    ("timeout", "none"),
+    ("upstream_5xx", "500"),
+    ("overloaded", "503"),
+    ("rate_limit_upstream", "429"),
+)
+_NATURAL_CACHE = {"2xx": CACHE, "4xx": ("miss", "bypass"), "5xx": ("miss", "bypass")}
+_NATURAL_STATUS_CACHE = {"ok": CACHE, "error": ("miss", "bypass"), "cancelled": ("miss", "bypass")}
+
+
+def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> tuple[int, ...]:
+    """The rows that exist from the start, the same in every worker, without repeats."""
+    keys: list[int] = []
+    for provider in (*f.providers, NONE):
+        for endpoint in endpoints:
+            for status, caches in _NATURAL_STATUS_CACHE.items():
+                if provider == NONE and status == "ok":
+                    continue
+                for cache in caches:
+                    keys += [f.requests.key(endpoint, provider, OTHER, status, stream, cache) for stream in BOOLEANS]
+            for status_class, caches in _NATURAL_CACHE.items():
+                if provider == NONE and status_class == "2xx":
+                    continue
+                keys += [f.duration.key(endpoint, provider, status_class, cache) for cache in caches]
+            keys += [f.errors.key(endpoint, provider, kind) for kind in ERROR_TYPES]
+    for provider in (*f.providers, OTHER):
+        keys += [f.provider_latency.key(provider, OTHER, outcome) for outcome in OUTCOMES]
+        keys += [f.ttft.key(provider, OTHER), f.spend.key(provider, OTHER)]
+    for provider in f.providers:
+        keys += [f.provider_errors.key(provider, kind, status) for kind, status in _NATURAL_PROVIDER_ERRORS]
+    # What is asked of the gateway itself, and what everything beyond the bounds is counted as.
+    for endpoint in ("models", OTHER):
+        keys += [f.duration.key(endpoint, NONE, status_class, "bypass") for status_class in STATUS_CLASSES]
+    keys += [f.duration.key(OTHER, OTHER, status_class, "bypass") for status_class in STATUS_CLASSES]
+    keys += [
+        f.requests.key(OTHER, OTHER, OTHER, status, stream, "bypass") for status in STATUSES for stream in BOOLEANS
+    ]
+    keys += [f.errors.key(OTHER, OTHER, kind) for kind in ERROR_TYPES]
+    keys += [f.provider_errors.key(OTHER, kind, OTHER) for kind in UPSTREAM_ERROR_TYPES]
+    keys += [f.warnings.key(OTHER)]
+    keys += [f.interruptions.key(by) for by in INTERRUPTED_BY]
+    keys += [f.cache_lookups.key(result) for result in CACHE]
+    for tier in tiers:
+        keys += [f.cache_hits.key(tier), f.cache_misses.key(tier)]
+        keys += [f.cache_latency.key(tier, op) for op in CACHE_OPERATIONS]
+    return tuple(dict.fromkeys(keys))
+
+
+class Rows:
+    """Finds or makes the rows of one slot."""
+
+    def __init__(self, families: Families, slot: Slot, preset: Iterable[int]) -> None:
+        self._f = families
+        self._slot = slot
+        self._providers = frozenset((*families.providers, NONE))
+        self._models = frozenset(families.models)
+        self._endpoints = frozenset(ENDPOINTS)
+        # Series that may still be made for what is no proven pair: 40 + 2 x 20 + 24 + 24 + 20 = 148 in all.
+        self._left = {
+            families.requests.number: 40,
+            families.duration.number: 2,
+            families.errors.number: 24,
+            families.provider_errors.number: 24,
+            families.warnings.number: 20,
+        }
+        self._proven: dict[tuple[str, str], bool] = {}
+        self._unproven: set[str] = set()
+        preset_rows = frozenset(preset)
+        for key in preset_rows:
+            if slot.find(key) is None:
+                slot.add(key)
+        self._inherit(preset_rows)
+
+    def _inherit(self, preset: frozenset[int]) -> None:
+        """Takes over what a dead worker's slot says: its proven pairs, and how much of the bounds it had used."""
+        spend, latency = self._f.spend, self._f.provider_latency
+        keys = [key for key, _ in self._slot.rows() if key not in preset]
+        for key in keys:
+            if spend.owns(key):
+                provider, model = spend.values(key)
+                self._proven.setdefault((provider, model), False)
+        for key in keys:
+            if latency.owns(key):
+                provider, model, _ = latency.values(key)
+                self._proven[provider, model] = True
+        for key in keys:
+            if self._f.requests.owns(key):
+                _, provider, model, *_ = self._f.requests.values(key)
+                if (provider, model) in self._proven:
+                    continue
+                if model != OTHER:
+                    self._unproven.add(model)
+            number = family_number(key)
+            if number in self._left:
+                self._left[number] -= 1
+
+    def prove(self, provider: str | None, model: str) -> bool:
+        """Notes that this provider answered with this model; True where that is news and a row may follow from it."""
+        pair = (self._provider(provider), model)
+        if pair in self._proven or len(self._proven) >= MAX_PAIRS:
+            return False
+        if model not in self._models or pair[0] in (NONE, OTHER):
+            return False
+        self._proven[pair] = len(self._proven) < MAX_HISTOGRAM_PAIRS
+        return True
+
+    def require(self, family: Family, *labels: str) -> int:
+        """The row of labels that are few by nature: made if need be."""
+        key = family.key(*labels)
+        row = self._slot.find(key)
+        return row if row is not None else self._made(key)
+
+    def request(
+        self, endpoint: str, provider: str | None, model: str | None, status: str, stream: str, cache: str
+    ) -> int:
+        endpoint, provider = self._endpoint(endpoint), self._provider(provider)
+        proven = model is not None and (provider, model) in self._proven
+        if not proven and not self._may_name(model):
+            model = OTHER
+        key = self._f.requests.key(endpoint, provider, model or OTHER, status, stream, cache)
+        fallback = self._f.requests.key(OTHER, OTHER, OTHER, status, stream, "bypass")
+        return self._find(self._f.requests, key, fallback, free=proven)
+
+    def duration(self, endpoint: str, provider: str | None, status_class: str, cache: str) -> int:
+        key = self._f.duration.key(self._endpoint(endpoint), self._provider(provider), status_class, cache)
+        return self._find(self._f.duration, key, self._f.duration.key(OTHER, OTHER, status_class, "bypass"))
+
+    def error(self, endpoint: str, provider: str | None, error_type: str) -> int:
+        key = self._f.errors.key(self._endpoint(endpoint), self._provider(provider), error_type)
+        return self._find(self._f.errors, key, self._f.errors.key(OTHER, OTHER, error_type))
+
+    def provider_error(self, provider: str | None, error_type: str, status: int | None) -> int:
+        shown = NONE if status is None else str(status)
+        if shown not in UPSTREAM_STATUSES:
+            shown = OTHER
+        key = self._f.provider_errors.key(self._provider(provider), error_type, shown)
+        return self._find(self._f.provider_errors, key, self._f.provider_errors.key(OTHER, error_type, OTHER))
+
+    def histogram(self, family: Family, provider: str | None, model: str | None, *rest: str) -> int:
+        """A row of a family labelled by provider and model: named for the first proven pairs only."""
+        name = self._payer(provider)
+        if model is not None and self._proven.get((name, model)):
+            return self._find(family, family.key(name, model, *rest), family.key(name, OTHER, *rest), free=True)
+        return self.require(family, name, OTHER, *rest)
+
+    def spend(self, provider: str | None, model: str | None) -> int:
+        name = self._payer(provider)
+        if model is not None and (name, model) in self._proven:
+            return self._find(self._f.spend, self._f.spend.key(name, model), self._f.spend.key(name, OTHER), free=True)
+        return self.require(self._f.spend, name, OTHER)
+
+    def warning(self, text: str) -> int:
+        """The row of a warning such as `dropped:logit_bias`."""
+        field = text.rpartition(":")[2]
+        key = self._f.warnings.key(field if field in _WARNING_FIELDS else OTHER)
+        return self._find(self._f.warnings, key, self._f.warnings.key(OTHER))
+
+    def _endpoint(self, endpoint: str) -> str:
+        return endpoint if endpoint in self._endpoints else OTHER
+
+    def _provider(self, provider: str | None) -> str:
+        if provider is None:
+            return NONE
+        return provider if provider in self._providers else OTHER
+
+    def _payer(self, provider: str | None) -> str:
+        """Where something was billed or waited for there was a provider, if an unknown one."""
+        name = self._provider(provider)
+        return OTHER if name == NONE else name
+
+    def _may_name(self, model: str | None) -> bool:
+        if model is None or model not in self._models:
+            return False
+        if model not in self._unproven:
+            if len(self._unproven) >= MAX_UNPROVEN_MODELS:
+                return False
+            self._unproven.add(model)
+        return True
+
+    def _find(self, family: Family, key: int, fallback: int, *, free: bool = False) -> int:
+        """The row, made within the bounds; else the fallback's, which exists from the start."""
+        row = self._slot.find(key)
+        if row is None and (free or self._left[family.number] > 0):
+            row = self._slot.add(key)
+            if row is not None and not free:
+                self._left[family.number] -= 1
+        return row if row is not None else self._made(fallback)
+
+    def _made(self, key: int) -> int:
+        row = self._slot.find(key)
+        if row is None:
+            row = self._slot.add(key)
+        if row is None:
+            raise MemoryError("no room for a row that every slot has room for")
+        return row
+
+
+_WARNING_FIELDS = frozenset(WARNING_FIELDS)
