@@ -1,0 +1,166 @@
+"""The cheapest possible upstream, for benchmarks: answers prepared once and sent without looking at the request."""
+
+from collections.abc import Generator
+from typing import Any
+
+from llm_edge_agent.http.messages import AbortReason, Complete, Request, Sink, header_block
+from llm_edge_agent.simulator.wire import data_event, named_event, to_json
+
+CHUNKS = 50
+_WORD = "token "
+_TEXT = (
+    "A gateway stands between applications and model providers. It gives every application one address and one API, "
+    "keeps the provider keys in one place, answers repeated questions from its cache, and tells what each answer cost."
+)
+_USAGE = {
+    "prompt_tokens": 120,
+    "completion_tokens": 56,
+    "total_tokens": 176,
+    "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    "completion_tokens_details": {
+        "reasoning_tokens": 0,
+        "audio_tokens": 0,
+        "accepted_prediction_tokens": 0,
+        "rejected_prediction_tokens": 0,
+    },
+}
+_JSON = header_block([("content-type", "application/json"), ("x-request-id", "req_canned")])
+_EVENTS = header_block([("content-type", "text/event-stream; charset=utf-8"), ("x-request-id", "req_canned")])
+
+
+class CannedStream:
+    """Every event in a write of its own, all at once; 50 of them hold content."""
+
+    __slots__ = ("_events",)
+
+    status = 200
+    headers = _EVENTS
+
+    def __init__(self, events: tuple[bytes, ...]) -> None:
+        self._events = events
+
+    def start(self, sink: Sink) -> None:
+        for event in self._events:
+            sink.write(event)
+        sink.end()
+
+    def pause(self) -> None:
+        """About 10 KiB are already written: there is nothing to hold back."""
+
+    def resume(self) -> None:
+        """See `pause`."""
+
+    def abort(self, reason: AbortReason) -> None:
+        """Nothing is held that would have to be closed."""
+
+
+class Now:
+    """An awaitable that is there already, as often as asked."""
+
+    __slots__ = ("_reply",)
+
+    def __init__(self, reply: CannedStream) -> None:
+        self._reply = reply
+
+    def __await__(self) -> Generator[Any, None, CannedStream]:
+        return self._reply
+        yield
+
+
+class CannedReplies:
+    """Whole answers of about 860 bytes and streams of 50 content events, for both dialects."""
+
+    def __init__(self) -> None:
+        self._openai = Complete(200, _JSON, to_json(_completion()))
+        self._openai_stream = Now(CannedStream(tuple(_chunks())))
+        self._anthropic = Complete(200, _JSON, to_json(_message()))
+        self._anthropic_stream = Now(CannedStream(tuple(_message_events())))
+
+    def reply(self, request: Request) -> Complete | Now:
+        body = request.body
+        streamed = b'"stream":true' in body or b'"stream": true' in body
+        if request.path == "/v1/messages":
+            return self._anthropic_stream if streamed else self._anthropic
+        return self._openai_stream if streamed else self._openai
+
+
+def _completion() -> dict[str, object]:
+    return {
+        "id": "chatcmpl-canned0000000000000000000000",
+        "object": "chat.completion",
+        "created": 1_764_000_000,
+        "model": "gpt-4o-mini-2024-07-18",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": _TEXT, "refusal": None, "annotations": []},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": _USAGE,
+        "service_tier": "default",
+        "system_fingerprint": "fp_0000000000",
+    }
+
+
+def _chunks() -> list[bytes]:
+    def chunk(delta: dict[str, object], finish: str | None = None) -> bytes:
+        return data_event(
+            {
+                "id": "chatcmpl-canned0000000000000000000000",
+                "object": "chat.completion.chunk",
+                "created": 1_764_000_000,
+                "model": "gpt-4o-mini-2024-07-18",
+                "service_tier": "default",
+                "system_fingerprint": "fp_0000000000",
+                "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
+            }
+        )
+
+    return [
+        chunk({"role": "assistant", "content": "", "refusal": None}),
+        *(chunk({"content": _WORD}) for _ in range(CHUNKS)),
+        chunk({}, "stop"),
+        b"data: [DONE]\n\n",
+    ]
+
+
+def _message() -> dict[str, object]:
+    return {
+        "id": "msg_01canned000000000000000",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-4-5-20251001",
+        "content": [{"type": "text", "text": _TEXT}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": 120,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": 56,
+            "service_tier": "standard",
+        },
+    }
+
+
+def _message_events() -> list[bytes]:
+    start = {**_message(), "content": [], "stop_reason": None}
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": _WORD}}
+    return [
+        named_event({"type": "message_start", "message": start}),
+        named_event({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        named_event({"type": "ping"}),
+        *(named_event(delta) for _ in range(CHUNKS)),
+        named_event({"type": "content_block_stop", "index": 0}),
+        named_event(
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+                "usage": {"output_tokens": 56},
+            }
+        ),
+        named_event({"type": "message_stop"}),
+    ]
