@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.core.models import Model
+from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.dialects import TRANSLATORS, Prepared
+from llm_edge_agent.dialects.chat import read_request
+from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+
+RAW = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}'
+CALL = read_request(RAW, max_depth=16)
+OPTIONS = TranslationOptions(anthropic_version="2026-10-21")
+GPT = Model(id="m", dialect="openai", provider="openai")
+CLAUDE = Model(id="m", dialect="anthropic", provider="anthropic")
+
+
+def test_chat_to_chat_passes_bytes_through() -> None:
+    translator = TRANSLATORS["chat", "openai"]
+    prepared = translator.request(CALL, GPT, "m", OPTIONS, ask_usage=False)
+    assert prepared == Prepared(path=b"/chat/completions", body=RAW)
+    assert translator.stream(prepared, created=1) is None
+    whole = b'{"choices":[{"finish_reason":"stop"}]}'
+    assert translator.answer(whole, prepared, created=1).body == whole
+    error = translator.error(500, {}, b"", provider="openai", now_unix_s=0)
+    assert error.kind is ErrorKind.UPSTREAM_ERROR
+
+
+def test_chat_to_messages_translates_each_way() -> None:
+    translator = TRANSLATORS["chat", "anthropic"]
+    prepared = translator.request(CALL, CLAUDE, "claude-x", OPTIONS, ask_usage=True)
+    assert prepared.path == b"/v1/messages"
+    assert b"anthropic-version: 2026-10-21\r\n" in prepared.headers
+    assert json.loads(prepared.body)["model"] == "claude-x"
+    message = {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "model": "claude-x",
+        "content": [{"type": "text", "text": "hello"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 2, "output_tokens": 1},
+    }
+    answer = translator.answer(json.dumps(message).encode(), prepared, created=7)
+    assert json.loads(answer.body)["choices"][0]["message"]["content"] == "hello"
+    assert answer.usage == TokenUsage(prompt_tokens=2, completion_tokens=1)
+    assert answer.finish_reasons == ("stop",)
+    stream = translator.stream(prepared, created=7)
+    assert stream is not None
+    assert stream.feed("ping", b'{"type":"ping"}') == []
+    assert stream.usage is None
+    assert stream.complete is False
+    error = translator.error(529, {}, b"", provider="anthropic", now_unix_s=0)
+    assert error.kind is ErrorKind.UPSTREAM_OVERLOADED
+
+
+def test_a_translator_refuses_what_it_did_not_prepare() -> None:
+    with pytest.raises(ValueError, match="not prepared"):
+        TRANSLATORS["chat", "anthropic"].stream(Prepared(path=b"", body=b""), created=1)
