@@ -1,0 +1,724 @@
+"""One inbound connection: reads requests, hands them to the handler, writes what it answers.
+
+One exchange at a time. What a client sends meanwhile is stashed, and reading is paused once the stash is full; until
+then reading goes on, because only a socket that is read tells that the client has left. States:
+
+    IDLE -> HEAD -> BODY -> REPLY -> IDLE     a message passes through in one call where all of it came in one read
+    any  -> LINGER -> CLOSING                 a reply went out before its request was read: discard, then close
+    any  -> CLOSING                           the write buffer is flushed, then the connection is lost
+
+The head is framed by `framing`, then split into fields by llhttp, a second opinion that may refuse more but sees one
+head only: bodies and what follows them never reach it, so it cannot find a message where we see none.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+from llm_edge_agent.config import ServerLimits
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.framing import (
+    CHUNKED,
+    HEAD,
+    ChunkedBody,
+    FramingError,
+    HeadScan,
+    body_length,
+    check_host,
+    keeps_alive,
+    split_target,
+)
+from llm_edge_agent.http.messages import AbortReason, Complete, Handler, Refusal, Request, Streaming
+from llm_edge_agent.http.tasks import spawn
+
+WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
+LINGER_S: Final = 2.0
+_STASH_BYTES = 64 * 1024
+_REPLIES_IN_A_ROW = 32
+"""Pipelined requests answered before other connections get their turn."""
+_CACHED_TARGETS = 256
+_CACHED_TARGET_BYTES = 128
+
+# Those llhttp is given as they are; it knows some others, but gives CONNECT and PRI a meaning of their own.
+_METHODS = {
+    name.encode("ascii"): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
+}
+_BODYLESS = frozenset((204, 304))
+_IDLE, _HEAD, _BODY, _REPLY, _LINGER, _CLOSING, _CLOSED = range(7)
+
+logger = logging.getLogger("llm_edge_agent.http")
+
+
+class ReplyHeads:
+    """Status line and Date, ready as bytes; made anew once a second by the sweep while there are connections."""
+
+    __slots__ = ("_date", "_heads", "deadline_s")
+
+    def __init__(self) -> None:
+        self._heads: dict[int, bytes] = {}
+        self._date = b""
+        self.deadline_s = 0.0
+        self.expire()
+
+    def expire(self) -> None:
+        self._heads.clear()
+        self._date = formatdate(usegmt=True).encode("ascii")
+        self.deadline_s = time.monotonic() + 1.0
+
+    def get(self, status: int) -> bytes:
+        head = self._heads.get(status)
+        if head is None:
+            try:
+                phrase = HTTPStatus(status).phrase
+            except ValueError:
+                phrase = ""
+            line = f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+            head = self._heads[status] = b"%bdate: %b\r\n" % (line, self._date)
+        return head
+
+
+class Inbound:
+    """What the connections of one server share."""
+
+    __slots__ = (
+        "connections",
+        "draining",
+        "handler",
+        "heads",
+        "in_flight",
+        "limits",
+        "refused_connections",
+        "sweep",
+        "targets",
+    )
+
+    def __init__(self, handler: Handler, limits: ServerLimits, sweep: Sweep) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.sweep = sweep
+        self.heads = ReplyHeads()
+        self.connections: set[Connection] = set()
+        self.in_flight = 0
+        self.refused_connections = 0
+        self.draining = False
+        self.targets: dict[bytes, tuple[str, str]] = {}
+        """Path and query of origin-form targets seen of late."""
+
+    def join(self, connection: "Connection") -> bool:
+        """Counts a new connection in, or refuses it: there are too many."""
+        if len(self.connections) >= self.limits.max_connections:
+            self.refused_connections += 1
+            return False
+        if not self.connections:
+            self.heads.expire()
+            self.sweep.add(self.heads)
+        self.connections.add(connection)
+        self.sweep.add(connection)
+        return True
+
+    def leave(self, connection: "Connection") -> None:
+        self.connections.discard(connection)
+        self.sweep.discard(connection)
+        if not self.connections:
+            self.sweep.discard(self.heads)
+
+
+class BodySink:
+    """The `Sink` of one streamed reply. Dead once ended, so that a late write cannot reach the next exchange."""
+
+    __slots__ = ("_chunked", "_connection", "_mute", "open")
+
+    def __init__(self, connection: "Connection", chunked: bool, mute: bool) -> None:
+        self._connection = connection
+        self._chunked = chunked
+        self._mute = mute
+        """A reply to HEAD: the body is taken and not sent."""
+        self.open = True
+
+    def write(self, data: bytes) -> None:
+        # An empty chunk would be the end of the body.
+        if not self.open or self._mute or not data:
+            return
+        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        if self.open:
+            self.open = False
+            self._connection.end_stream(b"0\r\n\r\n" if self._chunked and not self._mute else b"")
+
+    def cut(self) -> None:
+        if self.open:
+            self.open = False
+            self._connection.cut_stream(framed=self._chunked)
+
+
+class Connection(asyncio.Protocol):
+    """One accepted connection, registered with `inbound` until it is lost."""
+
+    __slots__ = (
+        "_body",
+        "_body_left",
+        "_body_started_s",
+        "_chunks",
+        "_continuing",
+        "_fields",
+        "_flushed",
+        "_inbound",
+        "_keep",
+        "_loop",
+        "_peer",
+        "_progress_s",
+        "_reading_paused",
+        "_received",
+        "_request",
+        "_scan",
+        "_served",
+        "_sink",
+        "_started",
+        "_stash",
+        "_state",
+        "_streaming",
+        "_task",
+        "_transport",
+        "_write_paused",
+        "_written",
+        "deadline_s",
+    )
+
+    def __init__(self, inbound: Inbound, loop: asyncio.AbstractEventLoop) -> None:
+        self._inbound = inbound
+        self._loop = loop
+        self._transport: asyncio.Transport
+        self._peer: str | None = None
+        self._state = _CLOSED
+        self.deadline_s = math.inf
+        self._fields: dict[bytes, bytes] = {}
+        self._scan: HeadScan | None = None
+        self._served = False
+        """Whether a request was answered: until then the header timeout runs from the start of the connection."""
+        self._request: Request | None = None
+        self._keep = False
+        self._body = bytearray()
+        self._body_left = 0
+        self._chunks: ChunkedBody | None = None
+        self._body_started_s = 0.0
+        self._received = 0
+        """Bytes of the body with its framing so far; while lingering, bytes discarded."""
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        """Whether the task has run its first step: before that, cancelling it would leave the awaitable unawaited."""
+        self._streaming: Streaming | None = None
+        self._sink: BodySink | None = None
+        self._stash = b""
+        """Bytes after the request that is being answered, or that wait for their turn or for the write buffer."""
+        self._continuing = False
+        """Whether the stash has its turn on the next round of the loop."""
+        self._reading_paused = False
+        self._write_paused = False
+        self._written = 0
+        self._flushed = -1
+        """Bytes the client had taken when the write buffer was last looked at; -1: not looked at yet."""
+        self._progress_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        if not self._inbound.join(self):
+            transport.close()
+            return
+        self._state = _IDLE
+        self.deadline_s = time.monotonic() + self._inbound.limits.header_timeout_s
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+        peer = transport.get_extra_info("peername")
+        if peer:
+            self._peer = peer[0].removeprefix("::ffff:")
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == _REPLY or self._stash:
+            self._stash += data
+            if len(self._stash) > _STASH_BYTES and not self._reading_paused:
+                self._reading_paused = True
+                self._transport.pause_reading()
+        elif state == _IDLE:
+            self._serve(data)
+        elif state == _HEAD:
+            self._serve(self._scan_head(data))
+        elif state == _BODY:
+            self._serve(self._read_body(data, 0))
+        elif state == _LINGER:
+            self._received += len(data)
+            # No more than an accepted body would have cost.
+            if self._received > self._inbound.limits.max_body_bytes:
+                self._close()
+
+    def eof_received(self) -> None:
+        """The client has left, or will send nothing more, which we take for the same while it waits for an answer."""
+        if self._state in (_BODY, _REPLY):
+            self._give_up("client_gone")
+        elif self._state != _CLOSED:
+            self._close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._give_up("client_gone")
+        self.deadline_s = math.inf
+        self._inbound.leave(self)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._watch_writes()
+        if self._streaming is not None:
+            self._guard(self._streaming.pause)
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._streaming is not None:
+            self._guard(self._streaming.resume)
+        elif self._state == _IDLE:
+            self._rest()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """From llhttp, one field of the head."""
+        name = name.lower()
+        fields = self._fields
+        if name in fields:
+            value = fields[name] + b", " + value
+        fields[name] = value
+
+    def expire(self) -> None:
+        """From the sweep: the deadline of the present state has passed."""
+        now = time.monotonic()
+        timeout_s = self._inbound.limits.write_timeout_s
+        buffered = self._transport.get_write_buffer_size()
+        if buffered:
+            flushed = self._written - buffered
+            if flushed != self._flushed:
+                self._flushed = flushed
+                self._progress_s = now
+            elif now - self._progress_s >= timeout_s:
+                self._give_up("client_slow")
+                return
+            self.deadline_s = now + timeout_s / 4
+            return
+        self._flushed = -1
+        state = self._state
+        if state == _REPLY:
+            self.deadline_s = now + timeout_s / 4 if self._streaming is not None else math.inf
+        elif state in (_HEAD, _BODY):
+            self._refuse("request_timeout", "the request did not arrive in time")
+        elif state == _CLOSING:
+            self._give_up("client_gone")
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Closes the connection at once where no request is on it, not even in part."""
+        if self._state == _IDLE and not self._stash:
+            self._close()
+
+    def shut_down(self) -> None:
+        """Ends what is on the connection: a stream is aborted and may say so, a request is refused."""
+        if self._streaming is not None and self._sink is not None:
+            streaming, sink = self._streaming, self._sink
+            self._streaming = None
+            self._guard(lambda: streaming.abort("shutdown"))
+            sink.cut()
+        elif self._state in (_BODY, _REPLY):
+            self._cancel()
+            self._refuse("shutting_down", "the server is shutting down")
+        elif self._state in (_IDLE, _HEAD, _LINGER):
+            self._close()
+
+    def kill(self) -> None:
+        """Drops the connection with whatever was not flushed."""
+        self._give_up("shutdown")
+
+    def send(self, data: bytes) -> None:
+        """For the sink: bytes of the reply, framed."""
+        self._written += len(data)
+        self._transport.write(data)
+
+    def end_stream(self, tail: bytes) -> None:
+        """For the sink: the reply is complete once `tail` is written."""
+        if tail:
+            self.send(tail)
+        self._end_exchange()
+        if self._keep and not self._inbound.draining:
+            self._rest()
+        else:
+            self._close(unread=bool(self._stash))
+
+    def cut_stream(self, framed: bool) -> None:
+        """For the sink: the reply stays incomplete, and the client must see it: by the missing last chunk, or where
+        the end of the connection would be the end of the body, by a reset."""
+        self._end_exchange()
+        if framed:
+            self._close()
+        else:
+            self._give_up("shutdown")
+
+    def _serve(self, data: bytes) -> None:
+        """Answers the requests at the head of `data` one after the other, and puts away what cannot have its turn."""
+        limits = self._inbound.limits
+        turns = _REPLIES_IN_A_ROW
+        while data:
+            if not turns or self._write_paused:
+                self._stash = data
+                if not self._write_paused:
+                    self._rest()
+                return
+            turns -= 1
+            match = HEAD.match(data)
+            if (
+                match is None
+                or (end := match.end()) > limits.max_header_bytes
+                or match.end(2) - match.start(2) > limits.max_target_bytes
+                or data.count(b"\n", 0, end) - 2 > limits.max_headers
+            ):
+                data = self._scan_head(data)
+            else:
+                data = self._exchange(match, data[:end], data, end)
+
+    def _rest(self) -> None:
+        """Between two exchanges: the stash gets its turn, or the idle time begins."""
+        if self._stash:
+            if not self._continuing and not self._write_paused:
+                self._continuing = True
+                self._loop.call_soon(self._continue)
+        else:
+            self.deadline_s = time.monotonic() + self._inbound.limits.keepalive_timeout_s
+
+    def _continue(self) -> None:
+        self._continuing = False
+        if self._state == _IDLE and not self._write_paused:
+            stash, self._stash = self._stash, b""
+            self._resume_reading()
+            self._serve(stash)
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    # What follows returns the bytes after the exchange where the next one may begin at once, else b"".
+
+    def _scan_head(self, data: bytes) -> bytes:
+        scan = self._scan
+        if scan is None:
+            limits = self._inbound.limits
+            scan = self._scan = HeadScan(limits.max_header_bytes, limits.max_headers, limits.max_target_bytes)
+            self._state = _HEAD
+            if self._served:
+                self.deadline_s = time.monotonic() + limits.header_timeout_s
+        try:
+            head = scan.feed(data)
+        except FramingError as error:
+            return self._refuse(error.refusal, error.detail)
+        if head is None:
+            return b""
+        self._scan = None
+        match = HEAD.match(head)
+        if match is None:
+            return self._refuse("bad_request", "malformed head")
+        return self._exchange(match, head, scan.rest, 0)
+
+    def _exchange(self, match: re.Match[bytes], head: bytes, data: bytes, start: int) -> bytes:
+        """A head is complete; what followed it begins at `start` of `data`."""
+        inbound = self._inbound
+        fields = self._fields = {}
+        verb, target, minor = match.groups()
+        method = _METHODS.get(verb)
+        if method is None:
+            method = verb.decode("ascii")
+            head = b"GET" + head[len(verb) :]
+        http_1_0 = minor == b"0"
+        try:
+            try:
+                # A parser per head costs 0.5 us and has no past.
+                httptools.HttpRequestParser(self).feed_data(head)
+            except httptools.HttpParserUpgrade:
+                pass  # an offer that we do not take up: an ordinary request
+            except httptools.HttpParserError:
+                body_length(fields, http_1_0)
+                return self._refuse("bad_request", "malformed head")
+            length = body_length(fields, http_1_0)
+            check_host(fields, http_1_0)
+            located = inbound.targets.get(target)
+            if located is None or method == "CONNECT":
+                located = self._locate(method, target)
+        except FramingError as error:
+            return self._refuse(error.refusal, error.detail)
+        request = self._request = Request(
+            method, *located, fields, http_1_0=http_1_0, peer=self._peer, received_s=time.monotonic()
+        )
+        self._keep = keeps_alive(fields.get(b"connection"), http_1_0)
+        inbound.in_flight += 1
+        try:
+            refusal = inbound.handler.head(request)
+        except Exception as error:
+            return self._fail(error)
+        end = start + length
+        if refusal is not None:
+            return self._reply(refusal, data, end if length != CHUNKED else -1)
+        if b"content-encoding" in fields and fields[b"content-encoding"].lower() not in (b"", b"identity"):
+            return self._refuse("unsupported_media_type", "request bodies must not be compressed")
+        if length > inbound.limits.max_body_bytes:
+            return self._refuse("body_too_large", "request body too large")
+        if b"expect" in fields and not http_1_0:
+            if fields[b"expect"].lower() != b"100-continue":
+                return self._refuse("expectation_failed", "only 100-continue can be expected")
+            if length and start >= len(data):
+                self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if 0 <= length <= len(data) - start:
+            request.body = data[start:end]
+            return self._dispatch(request, data, end)
+        self._state = _BODY
+        self._received = 0
+        self._body_started_s = request.received_s
+        if length == CHUNKED:
+            self._chunks = ChunkedBody(inbound.limits.max_body_bytes)
+        self._body_left = length
+        return self._read_body(data, start)
+
+    def _locate(self, method: str, target: bytes) -> tuple[str, str]:
+        located = split_target(method, target)
+        if len(target) <= _CACHED_TARGET_BYTES and target.startswith(b"/"):
+            targets = self._inbound.targets
+            if len(targets) >= _CACHED_TARGETS:
+                targets.clear()
+            targets[target] = located
+        return located
+
+    def _read_body(self, data: bytes, start: int) -> bytes:
+        request = self._request
+        assert request is not None  # noqa: S101  set since the head
+        self._received += len(data) - start
+        limits = self._inbound.limits
+        self.deadline_s = self._body_started_s + limits.body_timeout_s + self._received / limits.body_bytes_per_s
+        if self._chunks is not None:
+            try:
+                end = self._chunks.feed(data, start)
+            except FramingError as error:
+                return self._refuse(error.refusal, error.detail)
+            if end < 0:
+                return b""
+            request.body = bytes(self._chunks.body)
+            self._chunks = None
+        else:
+            end = start + self._body_left
+            piece = data[start:end]
+            self._body += piece
+            self._body_left -= len(piece)
+            if self._body_left:
+                return b""
+            request.body = bytes(self._body)
+            self._body = bytearray()
+        return self._dispatch(request, data, end)
+
+    def _dispatch(self, request: Request, data: bytes, end: int) -> bytes:
+        try:
+            result = self._inbound.handler.handle(request)
+        except Exception as error:
+            return self._fail(error)
+        if isinstance(result, Complete):
+            return self._reply(result, data, end)
+        self._stash = data[end:]
+        self._state = _REPLY
+        self.deadline_s = math.inf
+        self._started = False
+        self._task = spawn(self._await(result))
+        return b""
+
+    def _reply(self, reply: Complete, data: bytes, end: int) -> bytes:
+        """Writes a whole reply. `end` is where the request ended in `data`: before the reply (-1 or beyond `data`) it
+        did not, so the connection cannot go on."""
+        inbound = self._inbound
+        request = self._request
+        status, body = reply.status, reply.body
+        read = 0 <= end <= len(data)
+        keep = self._keep and read and not reply.close and not inbound.draining
+        if request is not None:
+            inbound.in_flight -= 1
+            self._request = None
+        bodyless = status in _BODYLESS
+        if keep and not bodyless and request is not None and not request.http_1_0 and request.method != "HEAD":
+            out = b"%bcontent-length: %d\r\n%b\r\n%b" % (inbound.heads.get(status), len(body), reply.headers, body)
+        else:
+            out = self._head(status, reply.headers, request, keep, None if bodyless else len(body))
+            if not bodyless and (request is None or request.method != "HEAD"):
+                out += body
+        self._state = _IDLE
+        self._served = True
+        self.deadline_s = time.monotonic() + inbound.limits.keepalive_timeout_s
+        self._written += len(out)
+        self._transport.write(out)
+        if keep:
+            return data[end:]
+        self._close(unread=not read or end < len(data) or bool(self._stash))
+        return b""
+
+    def _head(self, status: int, headers: bytes, request: Request | None, keep: bool, length: int | None) -> bytes:
+        """The head of any reply; `length` None: no content-length."""
+        lines = [self._inbound.heads.get(status), headers]
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        if not keep:
+            lines.append(b"connection: close\r\n")
+        elif request is not None and request.http_1_0:
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _refuse(self, refusal: Refusal, detail: str) -> bytes:
+        """Answers for the server itself; the connection does not outlive it."""
+        self._keep = False
+        try:
+            reply = self._inbound.handler.refuse(refusal, detail, self._request)
+        except Exception as error:
+            _log_escaped(error)
+            reply = Complete(500, b"", b"")
+        return self._reply(reply, b"", -1)
+
+    def _fail(self, error: Exception) -> bytes:
+        """The handler failed before anything was sent."""
+        _log_escaped(error)
+        return self._refuse("internal_error", "internal error")
+
+    async def _await(self, pending: Awaitable[Complete | Streaming]) -> None:
+        """The task of a reply that could not be given at once. `_task` is None once nobody waits for it any more."""
+        self._started = True
+        if self._task is None:
+            # Given up before the first step: `pending` starts nevertheless, and hears of it where it first waits.
+            cast("asyncio.Task[None]", asyncio.current_task()).cancel()
+        try:
+            reply = await pending
+        except asyncio.CancelledError as error:
+            if isinstance(pending, asyncio.Future):
+                self._dispose_result(pending)
+            if self._task is not None:
+                self._task = None
+                if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+                    self._give_up("shutdown")
+                else:
+                    self._fail(RuntimeError("cancelled from within").with_traceback(error.__traceback__))
+            raise
+        except Exception as error:
+            if self._task is None:
+                _log_escaped(error)
+            else:
+                self._task = None
+                self._fail(error)
+        else:
+            if self._task is None:
+                self._dispose(reply)
+            else:
+                self._task = None
+                self._answer(reply)
+
+    def _dispose_result(self, pending: "asyncio.Future[Complete | Streaming]") -> None:
+        """A future may hold a reply that our cancelled task did not get to see."""
+        if pending.done() and not pending.cancelled() and pending.exception() is None:
+            self._dispose(pending.result())
+
+    def _dispose(self, reply: Complete | Streaming) -> None:
+        """A reply came for which there is no client."""
+        if not isinstance(reply, Complete):
+            streaming = reply
+            self._guard(lambda: streaming.abort("client_gone"))
+
+    def _answer(self, reply: Complete | Streaming) -> None:
+        if isinstance(reply, Complete):
+            self._reply(reply, b"", 0)
+            if self._state == _IDLE:
+                self._rest()
+            return
+        request = self._request
+        assert request is not None  # noqa: S101  set since the head
+        chunked = not request.http_1_0
+        bodyless = reply.status in _BODYLESS
+        self._keep = self._keep and chunked and not self._inbound.draining
+        headers = reply.headers + b"transfer-encoding: chunked\r\n" if chunked and not bodyless else reply.headers
+        self._streaming = reply
+        self._sink = BodySink(self, chunked, bodyless or request.method == "HEAD")
+        self._watch_writes()
+        self.send(self._head(reply.status, headers, request, self._keep, None))
+        sink = self._sink
+        self._guard(lambda: reply.start(sink))
+        if self._write_paused and self._streaming is reply:
+            self._guard(reply.pause)
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        """Calls into a `Streaming`. One that raises cannot be trusted to end the exchange."""
+        try:
+            call()
+        except Exception as error:
+            _log_escaped(error)
+            self._give_up("shutdown")
+
+    def _end_exchange(self) -> None:
+        self._streaming = None
+        self._sink = None
+        self._request = None
+        self._inbound.in_flight -= 1
+        self._state = _IDLE
+        self._served = True
+
+    def _watch_writes(self) -> None:
+        if self._state != _CLOSED:
+            self._flushed = -1
+            self.deadline_s = time.monotonic() + self._inbound.limits.write_timeout_s / 4
+
+    def _close(self, *, unread: bool = False) -> None:
+        """Closes once the reply is flushed. `unread`: the client is still sending; closing on it would reset the
+        connection, and the reply be lost with it."""
+        self._stash = b""
+        self._scan = None
+        if unread:
+            self._state = _LINGER
+            self._received = 0
+            self.deadline_s = time.monotonic() + LINGER_S
+            self._transport.write_eof()
+            self._resume_reading()
+        else:
+            self._state = _CLOSING
+            self._watch_writes()
+            self._transport.close()
+
+    def _cancel(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and self._started:
+            task.cancel()
+
+    def _give_up(self, reason: AbortReason) -> None:
+        """Drops the connection and ends what is on it. Does nothing the second time."""
+        if self._state == _CLOSED:
+            return
+        self._state = _CLOSED
+        self._stash = b""
+        self._scan = None
+        self._chunks = None
+        if self._request is not None:
+            self._request = None
+            self._inbound.in_flight -= 1
+        self._cancel()
+        streaming, sink = self._streaming, self._sink
+        self._streaming = self._sink = None
+        if sink is not None:
+            sink.open = False
+        if streaming is not None:
+            self._guard(lambda: streaming.abort(reason))
+        self._transport.abort()
+
+
+def _log_escaped(error: Exception) -> None:
+    # Without the message of the exception, which may quote the request.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s escaped from a handler\n%s", type(error).__name__, frames)
