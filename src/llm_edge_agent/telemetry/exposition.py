@@ -183,7 +183,7 @@ def _histogram_lines(lines: list[str], histogram: Histogram, starts: tuple[str, 
 
 def _number(value: float) -> str:
     if isfinite(value):
-        return repr(value)
+        return repr(+value)
     return "NaN" if isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 

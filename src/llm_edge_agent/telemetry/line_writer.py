@@ -1,0 +1,130 @@
+"""Puts lines on a file descriptor without ever making the caller wait or fail.
+
+Lines gather in memory, bounded in bytes, and a thread of their own writes them. The descriptor may be a pipe that
+nobody reads, a full disk or closed: only that thread meets it, and what cannot be written is lost and counted. The
+descriptor is not made non-blocking, because that would change it for every process that shares it, the user's shell
+among them.
+"""
+
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+
+FLUSH_INTERVAL_S = 0.1
+"""How long lines gather. Short enough for a terminal to feel live."""
+MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+_BUSY_WAIT_MS = 1000
+
+
+class LineWriter:
+    """Owns a duplicate of `fd`, so that closing the original cannot lead the lines into another file. Any thread may
+    write. `lost_line` words the notice that stands in the place of lost lines."""
+
+    def __init__(
+        self, fd: int, lost_line: Callable[[int], bytes], *, max_buffered_bytes: int = MAX_BUFFERED_BYTES
+    ) -> None:
+        try:
+            self._fd: int | None = os.dup(fd)
+        except OSError:
+            self._fd = None
+        self._lost_line = lost_line
+        self._max_bytes = max_buffered_bytes
+        # Reentrant: a finalizer run in the middle of `write` may log.
+        self._lock = threading.RLock()
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._lost = 0
+        self._reported = 0
+        self._torn = False
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far."""
+        return self._lost
+
+    def write(self, line: bytes) -> None:
+        """Takes one line without its end."""
+        size = len(line) + 1
+        with self._lock:
+            if self._closed or self._bytes + size > self._max_bytes:
+                self._lost += 1
+                return
+            self._bytes += size
+            self._lines.append(line)
+            if len(self._lines) == 1:
+                self._wake.set()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Writes what is there, for at most `timeout_s` seconds; the rest is lost. Later lines are lost too.
+
+        Where the last write never returns, its thread and descriptor stay behind until the process ends.
+        """
+        with self._lock:
+            self._closed = True
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+        with self._lock:
+            self._lost += len(self._lines)
+            self._lines.clear()
+        if not self._thread.is_alive() and self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _run(self) -> None:
+        # An embedding program may have given SIGPIPE its deadly default back.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._closing.wait(FLUSH_INTERVAL_S)
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        with self._lock:
+            lines, self._lines = self._lines, []
+            lost = self._lost
+            self._wake.clear()
+        if not lines:
+            return
+        data = b"\n".join(lines) + b"\n"
+        size = len(data)
+        if lost > self._reported:
+            data = self._lost_line(lost - self._reported) + b"\n" + data
+        unwritten = self._put(b"\n" + data if self._torn else data)
+        with self._lock:
+            self._bytes -= size
+            if unwritten:
+                self._lost += min(len(lines), unwritten.count(b"\n"))
+                self._torn = len(unwritten) < len(data) and not self._ends_line(data, unwritten)
+            else:
+                self._torn = False
+                self._reported = lost
+
+    @staticmethod
+    def _ends_line(data: bytes, unwritten: bytes) -> bool:
+        return data[: len(data) - len(unwritten)].endswith(b"\n")
+
+    def _put(self, data: bytes) -> bytes:
+        """Writes as much as can be written and returns the rest."""
+        if self._fd is None:
+            return data
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                # Somebody else made the descriptor non-blocking.
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                if not poll.poll(_BUSY_WAIT_MS):
+                    return data
+            except OSError:
+                return data
+        return data

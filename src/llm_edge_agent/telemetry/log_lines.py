@@ -1,0 +1,279 @@
+"""One finished request, or one record of the program, as a line: JSON for machines, text for a terminal."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from llm_edge_agent import __version__
+from llm_edge_agent.core.pricing import usd
+from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.telemetry.redaction import Redactor, visible, visible_json
+
+SERVICE = "llm-edge-agent"
+ACCESS_LOGGER = "llm_edge_agent.access"
+MAX_MESSAGE_CHARACTERS = 4096
+"""Of a record's message, of an exception's, and of each extra field."""
+_MAX_KEPT_NAMES = 1024
+
+
+class _Tokens(msgspec.Struct):
+    prompt: int
+    completion: int
+    cached: int
+    reasoning: int
+
+
+class _Access(msgspec.Struct):
+    """The access record; the names are public API. What is unknown is null."""
+
+    timestamp: str
+    level: str
+    logger: str
+    message: str
+    event: str
+    service: str
+    version: str
+    request_id: str
+    method: str
+    route: str
+    status: int
+    duration_ms: float
+    ttft_ms: float | None
+    provider: str | None
+    model: str | None
+    requested_model: str | None
+    stream: bool
+    cache: CacheStatus
+    cache_tier: str | None
+    tokens: _Tokens | None
+    cost_usd: msgspec.Raw | None
+    attempts: int
+    key_id: str | None
+    error_type: str | None
+    warnings: tuple[str, ...]
+
+
+_NO_COST = msgspec.Raw(b"0.0")
+_MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class _Names:
+    """Client-written texts without keys, each worked out once."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._kept: dict[str, str] = {}
+
+    def clean(self, text: str) -> str:
+        kept = self._kept.get(text)
+        if kept is None:
+            if len(self._kept) >= _MAX_KEPT_NAMES:
+                self._kept.clear()
+            kept = self._kept[text] = self._redactor.clean(text).encode("utf-8", "backslashreplace").decode()
+        return kept
+
+    def id(self, request_id: str) -> str:
+        """A request id is the client's to choose, and new every time."""
+        return self._redactor.clean(request_id) if "sk-" in request_id or len(request_id) > 36 else request_id
+
+
+class JsonLines:
+    """Lines of JSON. `now` tells Unix seconds."""
+
+    def __init__(self, redactor: Redactor, now: Callable[[], float] = time.time) -> None:
+        self._redactor = redactor
+        self._now = now
+        self._names = _Names(redactor)
+        self._encode = msgspec.json.Encoder().encode
+        self._second = -1
+        self._date = ""
+
+    def access(self, exchange: FinishedExchange, level: str) -> bytes:
+        """The access record of one request."""
+        usage = exchange.usage
+        ttft_s = exchange.ttft_s
+        cost = exchange.cost_picodollars
+        model = exchange.requested_model
+        error = exchange.error
+        warnings = exchange.warnings
+        line = self._encode(
+            _Access(
+                self._timestamp(),
+                level,
+                ACCESS_LOGGER,
+                "request finished",
+                "request",
+                SERVICE,
+                __version__,
+                self._names.id(exchange.request_id),
+                exchange.method,
+                exchange.route,
+                exchange.status,
+                int(exchange.duration_s * 1e6) / 1000,
+                None if ttft_s is None else int(ttft_s * 1e6) / 1000,
+                exchange.provider,
+                exchange.model,
+                None if model is None else self._names.clean(model),
+                exchange.stream,
+                exchange.cache,
+                exchange.cache_tier,
+                None
+                if usage is None
+                else _Tokens(
+                    usage.prompt_tokens, usage.completion_tokens, usage.cache_read_tokens, usage.reasoning_tokens
+                ),
+                _NO_COST if cost == 0 else None if cost is None else msgspec.Raw(usd(cost).encode()),
+                exchange.attempts,
+                exchange.key_id,
+                None if error is None else error.value.label,
+                tuple(map(self._names.clean, warnings)) if warnings else (),
+            )
+        )
+        return visible_json(line)
+
+    def record(self, record: logging.LogRecord) -> bytes:
+        """A record of the program, with its extra fields and its exception."""
+        fields: dict[str, Any] = {
+            "timestamp": self._timestamp(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record, self._redactor),
+            "event": "log",
+            "service": SERVICE,
+            "version": __version__,
+        }
+        fields.update(_extra_fields(record, self._redactor))
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            fields["exception.type"] = type(error).__qualname__
+            fields["exception.message"] = _limited(str(error), self._redactor)
+            fields["exception.stacktrace"] = _encodable(self._redactor.clean(_stacktrace(error)))
+        return visible_json(self._encode(fields))
+
+    def lost(self, lines: int) -> bytes:
+        """The notice that stands for lost lines."""
+        notice = logging.makeLogRecord(
+            {
+                "name": ACCESS_LOGGER,
+                "levelname": "WARNING",
+                "msg": "log lines were lost",
+                "event": "log_lines_lost",
+                "lines": lines,
+            }
+        )
+        return self.record(notice)
+
+    def _timestamp(self) -> str:
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._date}{_MILLISECONDS[int((now - second) * 1000)]}Z"
+
+
+_RESET, _DIM, _RED, _GREEN, _YELLOW, _CYAN = (f"\x1b[{code}m" for code in (0, 2, 31, 32, 33, 36))
+_LEVEL_COLOURS = {"info": _GREEN, "warning": _YELLOW, "error": _RED}
+
+
+class TextLines:
+    """Lines for people, in local time."""
+
+    def __init__(self, redactor: Redactor, now: Callable[[], float] = time.time, *, colour: bool = False) -> None:
+        self._redactor = redactor
+        self._now = now
+        self._colour = colour
+        self._names = _Names(redactor)
+
+    def access(self, exchange: FinishedExchange, level: str) -> bytes:
+        """Time, status, model, provider, cache, times, tokens, dollars, what went wrong, request id."""
+        model = exchange.requested_model
+        what = self._names.clean(model) if model is not None else f"{exchange.method} {exchange.route}"
+        status_colour = _YELLOW if exchange.error is not None and level == "info" else _LEVEL_COLOURS[level]
+        parts = [
+            f"{self._paint(_DIM, self._clock())} {self._paint(status_colour, str(exchange.status))} "
+            + (visible(what) if exchange.provider is None else f"{visible(what)} ({exchange.provider})")
+        ]
+        if exchange.cache == "hit":
+            parts.append(self._paint(_CYAN, f"cached {exchange.cache_tier or ''}".rstrip()))
+        elif exchange.cache != "none":
+            parts.append("not cached" if exchange.cache == "miss" else "cache bypassed")
+        parts.append(_duration(exchange.duration_s))
+        if exchange.ttft_s is not None:
+            parts.append(f"first token {_duration(exchange.ttft_s)}")
+        usage = exchange.usage
+        if usage is not None:
+            about = "~" if usage.estimated else ""
+            parts.append(f"{about}{usage.prompt_tokens}+{usage.completion_tokens} tokens")
+        if exchange.cost_picodollars is not None:
+            parts.append(f"${usd(exchange.cost_picodollars)}")
+        if exchange.saved_picodollars:
+            parts.append(f"saved ${usd(exchange.saved_picodollars)}")
+        if exchange.attempts > 1:
+            parts.append(f"{exchange.attempts} attempts")
+        if exchange.error is not None:
+            parts.append(self._paint(status_colour, exchange.error.value.label))
+        parts.extend(visible(self._names.clean(warning)) for warning in exchange.warnings)
+        parts.append(self._paint(_DIM, visible(self._names.id(exchange.request_id))))
+        return " | ".join(parts).encode("utf-8", "backslashreplace")
+
+    def record(self, record: logging.LogRecord) -> bytes:
+        """One line; a stack trace follows it, indented, so that nothing in it can pass for a line of the log."""
+        level = record.levelname.lower()
+        name = self._paint(_LEVEL_COLOURS.get(level, _DIM), f"{record.levelname:<7}")
+        text = f"{self._paint(_DIM, self._clock())} {name} {visible(_message(record, self._redactor))}"
+        extra = _extra_fields(record, self._redactor)
+        for key, value in extra.items():
+            text += f" {visible(key)}={visible(str(value))}"
+        if record.exc_info and record.exc_info[1] is not None:
+            trace = self._redactor.clean(_stacktrace(record.exc_info[1]))
+            text += "".join(f"\n    {visible(line)}" for line in trace.rstrip("\n").split("\n"))
+        return text.encode("utf-8", "backslashreplace")
+
+    def lost(self, lines: int) -> bytes:
+        return f"{self._clock()} WARNING {lines} log lines were lost".encode()
+
+    def _clock(self) -> str:
+        now = self._now()
+        return time.strftime("%H:%M:%S", time.localtime(now)) + _MILLISECONDS[int((now - int(now)) * 1000)]
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._colour else text
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _limited(text: str, redactor: Redactor) -> str:
+    """Cleaned before it is cut: half a key would not be known as one."""
+    return _encodable(redactor.clean(text)[:MAX_MESSAGE_CHARACTERS])
+
+
+def _message(record: logging.LogRecord, redactor: Redactor) -> str:
+    return _limited(record.getMessage(), redactor)
+
+
+def _extra_fields(record: logging.LogRecord, redactor: Redactor) -> dict[str, Any]:
+    """What the caller passed as `extra`: scalars as they are, the rest as text."""
+    fields: dict[str, Any] = {}
+    for key, value in vars(record).items():
+        if key not in _STANDARD_ATTRIBUTES:
+            scalar = value is None or type(value) in (int, float, bool)
+            fields[_encodable(key)] = value if scalar else _limited(str(value), redactor)
+    return fields
+
+
+def _stacktrace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

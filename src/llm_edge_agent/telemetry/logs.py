@@ -1,0 +1,206 @@
+"""The log: one line per finished request and the records of the program, through one sink that never waits."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.telemetry import FinishedExchange
+from llm_edge_agent.telemetry.line_writer import MAX_BUFFERED_BYTES, LineWriter
+from llm_edge_agent.telemetry.log_lines import JsonLines, TextLines
+from llm_edge_agent.telemetry.redaction import Redactor
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["json", "text", "auto"]
+
+PACKAGE = "llm_edge_agent"
+CAPTURED = (PACKAGE, "asyncio")
+"""Loggers whose records go to the sink. asyncio reports there what nobody awaited, else straight to stderr."""
+STDERR_FD = 2
+
+_NUMBERS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_LEVEL_WORDS: dict[str, Level] = {
+    "trace": "debug",
+    "debug": "debug",
+    "info": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "error": "error",
+    "off": "error",
+}
+
+_log = logging.getLogger("llm_edge_agent.logs")
+
+
+def parse_filter(text: str) -> Level:
+    """The package's level in a filter of the `RUST_LOG` kind, such as `info` or `warn,llm_edge_agent=debug`.
+
+    The package's own directive wins over the bare level; those for other targets, its modules included, are accepted
+    and have no effect. `trace` is debug; `off` is error: errors are never silenced. Raises ValueError.
+    """
+    default: Level = "info"
+    own: Level | None = None
+    for directive in filter(None, (part.strip() for part in text.split(","))):
+        target, equals, word = directive.rpartition("=")
+        level = _LEVEL_WORDS.get(word.strip().lower())
+        if level is None:
+            raise ValueError(f"unknown log level {word.strip()[:32]!r}: use debug, info, warning or error")
+        if not equals:
+            default = level
+        elif target.strip().replace("-", "_") == PACKAGE:
+            own = level
+    return own if own is not None else default
+
+
+def _severities() -> dict[ErrorKind, Level]:
+    """Clients' mistakes are ordinary; a provider's failure is a warning; what the operator must mend is an error."""
+    levels: dict[ErrorKind, Level] = {}
+    for kind in ErrorKind:
+        facets = kind.value
+        refused_request = facets.label in ("invalid_request", "context_length")
+        levels[kind] = "info" if facets.fault == "client" or refused_request else "warning"
+    levels[ErrorKind.INTERNAL] = levels[ErrorKind.UPSTREAM_AUTH] = "error"
+    return levels
+
+
+SEVERITIES = _severities()
+
+
+class LogSink:
+    """Where every line goes. Made by `configure`; `close` flushes and takes it off the loggers."""
+
+    def __init__(
+        self,
+        level: Level,
+        lines: JsonLines | TextLines,
+        fd: int,
+        *,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+    ) -> None:
+        self._lines = lines
+        self._writer = LineWriter(fd, lines.lost, max_buffered_bytes=max_buffered_bytes)
+        self._threshold = _NUMBERS[level]
+        self._handler = _SinkHandler(self._writer, lines)
+        self._handler.setLevel(self._threshold)
+        self.access: Callable[[FinishedExchange], None]
+        """Logs one finished request. Never raises, never waits. Decided at start: above `info`, a success costs one
+        comparison."""
+        self.access = self._access_all if self._threshold <= logging.INFO else self._access_failures
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far, because their reader was too slow, gone, or out of space."""
+        return self._writer.dropped
+
+    def attach(self) -> None:
+        """Takes over the loggers in `CAPTURED` from whichever sink had them."""
+        for name in CAPTURED:
+            logger = logging.getLogger(name)
+            for handler in list(logger.handlers):
+                if isinstance(handler, _SinkHandler):
+                    logger.removeHandler(handler)
+            logger.addHandler(self._handler)
+            logger.propagate = False
+        logging.getLogger(PACKAGE).setLevel(self._threshold)
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Writes what is buffered, for at most `timeout_s` seconds. Safe to call twice."""
+        for name in CAPTURED:
+            logger = logging.getLogger(name)
+            if self._handler in logger.handlers:
+                logger.removeHandler(self._handler)
+                logger.propagate = True
+        self._writer.close(timeout_s)
+
+    def _access_all(self, exchange: FinishedExchange) -> None:
+        error = exchange.error
+        self._write_access(exchange, "info" if error is None else SEVERITIES[error])
+
+    def _access_failures(self, exchange: FinishedExchange) -> None:
+        error = exchange.error
+        if error is None:
+            return
+        level = SEVERITIES[error]
+        if _NUMBERS[level] >= self._threshold:
+            self._write_access(exchange, level)
+
+    def _write_access(self, exchange: FinishedExchange, level: Level) -> None:
+        try:
+            self._writer.write(self._lines.access(exchange, level))
+        except Exception:
+            _log.exception("a request could not be logged")
+
+
+class _SinkHandler(logging.Handler):
+    """Brings records of the standard library's loggers to the sink."""
+
+    def __init__(self, writer: LineWriter, lines: JsonLines | TextLines) -> None:
+        super().__init__()
+        self._writer = writer
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self._lines.record(record)
+        except Exception as error:
+            # A record that cannot be formatted is a bug of its author; say whose, without what it held.
+            broken = logging.makeLogRecord(
+                {
+                    "name": record.name,
+                    "levelname": record.levelname,
+                    "msg": f"a log record could not be formatted: {type(error).__name__} at line {record.lineno}",
+                }
+            )
+            line = self._lines.record(broken)
+        self._writer.write(line)
+
+
+def configure(
+    level: str = "info",
+    format: Format = "auto",
+    *,
+    fd: int = STDERR_FD,
+    secrets: Iterable[str] = (),
+    colour: bool | None = None,
+    now: Callable[[], float] = time.time,
+    max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+) -> LogSink:
+    """Opens the log on `fd` and leads the package's loggers to it. The caller closes the sink.
+
+    `level` may be a filter of the `RUST_LOG` kind. `auto` is text on a terminal, else JSON. `colour` None: on a
+    terminal that wants it (`NO_COLOR`, `TERM=dumb`). Every occurrence of one of the `secrets` is redacted. Raises
+    ValueError for a level that does not exist; a closed `fd` is no error, its lines are lost.
+    """
+    threshold = parse_filter(level)
+    redactor = Redactor(secrets)
+    terminal = _is_terminal(fd)
+    lines: JsonLines | TextLines
+    if format == "text" or (format == "auto" and terminal):
+        lines = TextLines(redactor, now, colour=terminal and _wants_colour() if colour is None else colour)
+    else:
+        lines = JsonLines(redactor, now)
+    sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes)
+    sink.attach()
+    return sink
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _wants_colour() -> bool:
+    """What the user's terminal conventions say; rich knows them, and configuration has no part in it."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return not (console.no_color or console.is_dumb_terminal)
