@@ -20,7 +20,8 @@ def test_chat_to_chat_passes_bytes_through() -> None:
     translator = TRANSLATORS["chat", "openai"]
     prepared = translator.request(CALL, GPT, "m", OPTIONS, ask_usage=False)
     assert prepared == Prepared(path=b"/chat/completions", body=RAW)
-    assert translator.stream(prepared, created=1) is None
+    stream = translator.stream(CALL, prepared, created=1, keep_limit_bytes=0)
+    assert stream.feed(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":null}]}\n\n').startswith(b"data: ")
     whole = b'{"choices":[{"finish_reason":"stop"}]}'
     assert translator.answer(whole, prepared, created=1).body == whole
     error = translator.error(500, {}, b"", provider="openai", now_unix_s=0)
@@ -46,15 +47,13 @@ def test_chat_to_messages_translates_each_way() -> None:
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == "hello"
     assert answer.usage == TokenUsage(prompt_tokens=2, completion_tokens=1)
     assert answer.finish_reasons == ("stop",)
-    stream = translator.stream(prepared, created=7)
-    assert stream is not None
-    assert stream.feed("ping", b'{"type":"ping"}') == []
-    assert stream.usage is None
-    assert stream.complete is False
+    stream = translator.stream(CALL, prepared, created=7, keep_limit_bytes=0)
+    assert stream.feed(b'event: ping\ndata: {"type":"ping"}\n\n') == b""
+    assert (stream.usage, stream.complete, stream.failure) == (None, False, None)
     error = translator.error(529, {}, b"", provider="anthropic", now_unix_s=0)
     assert error.kind is ErrorKind.UPSTREAM_OVERLOADED
 
 
 def test_a_translator_refuses_what_it_did_not_prepare() -> None:
     with pytest.raises(ValueError, match="not prepared"):
-        TRANSLATORS["chat", "anthropic"].stream(Prepared(path=b"", body=b""), created=1)
+        TRANSLATORS["chat", "anthropic"].answer(b"", Prepared(path=b"", body=b""), created=1)

@@ -11,9 +11,10 @@ import msgspec
 
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.models import Dialect, Model
-from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects import chat_to_chat
+from llm_edge_agent.dialects.answer_stream import ChatAnswerStream, StreamTranslator
 from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_answer
+from llm_edge_agent.dialects.chat_stream import ChatStream
 from llm_edge_agent.dialects.chat_to_messages.errors import translate_error
 from llm_edge_agent.dialects.chat_to_messages.request import translate_request
 from llm_edge_agent.dialects.chat_to_messages.response import translate_response
@@ -34,26 +35,6 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """What a translation must remember; None where nothing is translated."""
 
 
-class StreamTranslator(Protocol):
-    """Upstream events in, chat completion chunks out."""
-
-    @property
-    def usage(self) -> TokenUsage | None:
-        """As told so far; cumulative."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """Whether the upstream's terminal event has come."""
-        ...
-
-    def feed(self, event: str, data: bytes) -> list[bytes]: ...
-
-    def finish(self) -> list[bytes]:
-        """At the end of input. Raises GatewayError where the stream was cut short."""
-        ...
-
-
 class Translator(Protocol):
     """One pair of dialects. Every method is a pure function of its arguments and raises only GatewayError."""
 
@@ -63,8 +44,8 @@ class Translator(Protocol):
 
     def answer(self, body: bytes, prepared: Prepared, *, created: int) -> ChatAnswer: ...
 
-    def stream(self, prepared: Prepared, *, created: int) -> StreamTranslator | None:
-        """None where the upstream's chunks are the client's chunks."""
+    def stream(self, call: ChatCall, prepared: Prepared, *, created: int, keep_limit_bytes: int) -> ChatAnswerStream:
+        """The state machine of one streamed answer. `keep_limit_bytes`: as in `ChatStream`."""
         ...
 
     def error(
@@ -85,8 +66,8 @@ class ChatToChat:
     def answer(self, body: bytes, prepared: Prepared, *, created: int) -> ChatAnswer:
         return read_answer(body)
 
-    def stream(self, prepared: Prepared, *, created: int) -> StreamTranslator | None:
-        return None
+    def stream(self, call: ChatCall, prepared: Prepared, *, created: int, keep_limit_bytes: int) -> ChatAnswerStream:
+        return _stream(call, None, keep_limit_bytes)
 
     def error(
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, *, provider: str, now_unix_s: float
@@ -116,13 +97,18 @@ class ChatToMessages:
         answer, usage = translate_response(body, _sent(prepared), created=created)
         return ChatAnswer(answer, usage, read_answer(answer).finish_reasons)
 
-    def stream(self, prepared: Prepared, *, created: int) -> StreamTranslator | None:
-        return MessagesStream(_sent(prepared), created=created)
+    def stream(self, call: ChatCall, prepared: Prepared, *, created: int, keep_limit_bytes: int) -> ChatAnswerStream:
+        return _stream(call, MessagesStream(_sent(prepared), created=created), keep_limit_bytes)
 
     def error(
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, *, provider: str, now_unix_s: float
     ) -> GatewayError:
         return translate_error(status, headers, body, provider=provider, now_unix_s=now_unix_s)
+
+
+def _stream(call: ChatCall, translator: StreamTranslator | None, keep_limit_bytes: int) -> ChatAnswerStream:
+    chunks = ChatStream(show_usage=call.include_usage, choices=call.choices, keep_limit_bytes=keep_limit_bytes)
+    return ChatAnswerStream(chunks, translator)
 
 
 def _sent(prepared: Prepared) -> Sent:

@@ -25,8 +25,7 @@ from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, usd
 from llm_edge_agent.core.routing import Directory, Target
 from llm_edge_agent.dialects import TRANSLATORS, Prepared, Translator
 from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_request, with_metadata
-from llm_edge_agent.dialects.chat_replay import Replay, fold
-from llm_edge_agent.dialects.chat_stream import ChatStream
+from llm_edge_agent.dialects.chat_replay import Replay
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Exchange
@@ -247,7 +246,7 @@ class ChatPipeline:
         keep = self._answers.max_entry_bytes * 4 if miss.key is not None and self._answers is not None else 0
         began_s = monotonic()
 
-        def finish(relay: Relay, usage: TokenUsage | None, whole: bool) -> bytes | None:
+        def finish(usage: TokenUsage | None, whole: bool) -> bytes | None:
             if usage is not None and usage.estimated and not usage.prompt_tokens:
                 guess = len(miss.call.body.raw) // CHARACTERS_PER_TOKEN
                 usage = msgspec.structs.replace(usage, prompt_tokens=guess)
@@ -255,7 +254,9 @@ class ChatPipeline:
             self._account(exchange, miss, usage)
             if whole:
                 upstream.health.succeeded()
-                self._store_stream(miss, stream, usage)
+                folded = stream.answer()
+                if folded is not None and len(folded.finish_reasons) == miss.call.choices:
+                    self._store(miss, folded)
             if not self._in_body:
                 return None
             latency_s = monotonic() - exchange.started_s
@@ -268,12 +269,11 @@ class ChatPipeline:
                 error = GatewayError(ErrorKind.STREAM_INTERRUPTED, error.message, extra=error.extra)
             return error
 
-        stream = ChatStream(show_usage=miss.call.include_usage, choices=miss.call.choices, keep_limit_bytes=keep)
+        stream = translator.stream(miss.call, prepared, created=int(time.time()), keep_limit_bytes=keep)
         relay = Relay(
             exchange,
             answer,
             stream,
-            translator.stream(prepared, created=int(time.time())),
             self._sweep,
             headers=SSE_HEADERS + self._own_headers(exchange, cost=False) + relayed_headers(answer.headers),
             finish=finish,
@@ -306,16 +306,6 @@ class ChatPipeline:
                 cost_picodollars=miss.exchange.cost_picodollars,
                 ttl_s=miss.control.ttl_s,
             )
-
-    def _store_stream(self, miss: Miss, stream: ChatStream, usage: TokenUsage | None) -> None:
-        if not stream.kept or miss.key is None:
-            return
-        reasons = tuple(stream.finish_reasons.values())
-        if not cache_policy.is_cacheable_answer(200, reasons) or len(reasons) != miss.call.choices:
-            return
-        body = fold(stream.kept)
-        if body is not None:
-            self._store(miss, ChatAnswer(body, usage, reasons))
 
     def _own_headers(self, exchange: Exchange, *, age_s: float | None = None, cost: bool = True) -> bytes:
         """The `x-llm-edge-*` lines. A stream's head cannot know its cost."""
