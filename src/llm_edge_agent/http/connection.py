@@ -12,20 +12,13 @@ head only: bodies and what follows them never reach it, so it cannot find a mess
 """
 
 import asyncio
-import logging
 import math
 import re
 import time
-import traceback
-from collections.abc import Awaitable, Callable
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Final, cast
 
 import httptools
 
-from llm_edge_agent.config import ServerLimits
-from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.framing import (
     CHUNKED,
     HEAD,
@@ -35,130 +28,22 @@ from llm_edge_agent.http.framing import (
     body_length,
     check_host,
     keeps_alive,
-    split_target,
 )
-from llm_edge_agent.http.messages import AbortReason, Complete, Handler, Refusal, Request, Streaming
-from llm_edge_agent.http.tasks import spawn
+from llm_edge_agent.http.inbound import Inbound
+from llm_edge_agent.http.messages import AbortReason, Complete, Refusal, Request
+from llm_edge_agent.http.pending import BODYLESS, Pending, log_escaped
 
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
 LINGER_S: Final = 2.0
 _STASH_BYTES = 64 * 1024
 _REPLIES_IN_A_ROW = 32
 """Pipelined requests answered before other connections get their turn."""
-_CACHED_TARGETS = 256
-_CACHED_TARGET_BYTES = 128
 
 # Those llhttp is given as they are; it knows some others, but gives CONNECT and PRI a meaning of their own.
 _METHODS = {
     name.encode("ascii"): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 }
-_BODYLESS = frozenset((204, 304))
 _IDLE, _HEAD, _BODY, _REPLY, _LINGER, _CLOSING, _CLOSED = range(7)
-
-logger = logging.getLogger("llm_edge_agent.http")
-
-
-class ReplyHeads:
-    """Status line and Date, ready as bytes; made anew once a second by the sweep while there are connections."""
-
-    __slots__ = ("_date", "_heads", "deadline_s")
-
-    def __init__(self) -> None:
-        self._heads: dict[int, bytes] = {}
-        self._date = b""
-        self.deadline_s = 0.0
-        self.expire()
-
-    def expire(self) -> None:
-        self._heads.clear()
-        self._date = formatdate(usegmt=True).encode("ascii")
-        self.deadline_s = time.monotonic() + 1.0
-
-    def get(self, status: int) -> bytes:
-        head = self._heads.get(status)
-        if head is None:
-            try:
-                phrase = HTTPStatus(status).phrase
-            except ValueError:
-                phrase = ""
-            line = f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
-            head = self._heads[status] = b"%bdate: %b\r\n" % (line, self._date)
-        return head
-
-
-class Inbound:
-    """What the connections of one server share."""
-
-    __slots__ = (
-        "connections",
-        "draining",
-        "handler",
-        "heads",
-        "in_flight",
-        "limits",
-        "refused_connections",
-        "sweep",
-        "targets",
-    )
-
-    def __init__(self, handler: Handler, limits: ServerLimits, sweep: Sweep) -> None:
-        self.handler = handler
-        self.limits = limits
-        self.sweep = sweep
-        self.heads = ReplyHeads()
-        self.connections: set[Connection] = set()
-        self.in_flight = 0
-        self.refused_connections = 0
-        self.draining = False
-        self.targets: dict[bytes, tuple[str, str]] = {}
-        """Path and query of origin-form targets seen of late."""
-
-    def join(self, connection: "Connection") -> bool:
-        """Counts a new connection in, or refuses it: there are too many."""
-        if len(self.connections) >= self.limits.max_connections:
-            self.refused_connections += 1
-            return False
-        if not self.connections:
-            self.heads.expire()
-            self.sweep.add(self.heads)
-        self.connections.add(connection)
-        self.sweep.add(connection)
-        return True
-
-    def leave(self, connection: "Connection") -> None:
-        self.connections.discard(connection)
-        self.sweep.discard(connection)
-        if not self.connections:
-            self.sweep.discard(self.heads)
-
-
-class BodySink:
-    """The `Sink` of one streamed reply. Dead once ended, so that a late write cannot reach the next exchange."""
-
-    __slots__ = ("_chunked", "_connection", "_mute", "open")
-
-    def __init__(self, connection: "Connection", chunked: bool, mute: bool) -> None:
-        self._connection = connection
-        self._chunked = chunked
-        self._mute = mute
-        """A reply to HEAD: the body is taken and not sent."""
-        self.open = True
-
-    def write(self, data: bytes) -> None:
-        # An empty chunk would be the end of the body.
-        if not self.open or self._mute or not data:
-            return
-        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def end(self) -> None:
-        if self.open:
-            self.open = False
-            self._connection.end_stream(b"0\r\n\r\n" if self._chunked and not self._mute else b"")
-
-    def cut(self) -> None:
-        if self.open:
-            self.open = False
-            self._connection.cut_stream(framed=self._chunked)
 
 
 class Connection(asyncio.Protocol):
@@ -176,22 +61,19 @@ class Connection(asyncio.Protocol):
         "_keep",
         "_loop",
         "_peer",
+        "_pending",
         "_progress_s",
         "_reading_paused",
         "_received",
         "_request",
         "_scan",
         "_served",
-        "_sink",
-        "_started",
         "_stash",
         "_state",
-        "_streaming",
-        "_task",
         "_transport",
-        "_write_paused",
         "_written",
         "deadline_s",
+        "write_paused",
     )
 
     def __init__(self, inbound: Inbound, loop: asyncio.AbstractEventLoop) -> None:
@@ -213,17 +95,13 @@ class Connection(asyncio.Protocol):
         self._body_started_s = 0.0
         self._received = 0
         """Bytes of the body with its framing so far; while lingering, bytes discarded."""
-        self._task: asyncio.Task[None] | None = None
-        self._started = False
-        """Whether the task has run its first step: before that, cancelling it would leave the awaitable unawaited."""
-        self._streaming: Streaming | None = None
-        self._sink: BodySink | None = None
+        self._pending: Pending | None = None
         self._stash = b""
         """Bytes after the request that is being answered, or that wait for their turn or for the write buffer."""
         self._continuing = False
         """Whether the stash has its turn on the next round of the loop."""
         self._reading_paused = False
-        self._write_paused = False
+        self.write_paused = False
         self._written = 0
         self._flushed = -1
         """Bytes the client had taken when the write buffer was last looked at; -1: not looked at yet."""
@@ -273,15 +151,15 @@ class Connection(asyncio.Protocol):
         self._inbound.leave(self)
 
     def pause_writing(self) -> None:
-        self._write_paused = True
+        self.write_paused = True
         self._watch_writes()
-        if self._streaming is not None:
-            self._guard(self._streaming.pause)
+        if self._pending is not None:
+            self._pending.pause()
 
     def resume_writing(self) -> None:
-        self._write_paused = False
-        if self._streaming is not None:
-            self._guard(self._streaming.resume)
+        self.write_paused = False
+        if self._pending is not None:
+            self._pending.resume()
         elif self._state == _IDLE:
             self._rest()
 
@@ -311,7 +189,8 @@ class Connection(asyncio.Protocol):
         self._flushed = -1
         state = self._state
         if state == _REPLY:
-            self.deadline_s = now + timeout_s / 4 if self._streaming is not None else math.inf
+            streaming = self._pending is not None and self._pending.streaming
+            self.deadline_s = now + timeout_s / 4 if streaming else math.inf
         elif state in (_HEAD, _BODY):
             self._refuse("request_timeout", "the request did not arrive in time")
         elif state == _CLOSING:
@@ -326,28 +205,36 @@ class Connection(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """Ends what is on the connection: a stream is aborted and may say so, a request is refused."""
-        if self._streaming is not None and self._sink is not None:
-            streaming, sink = self._streaming, self._sink
-            self._streaming = None
-            self._guard(lambda: streaming.abort("shutdown"))
-            sink.cut()
-        elif self._state in (_BODY, _REPLY):
-            self._cancel()
-            self._refuse("shutting_down", "the server is shutting down")
+        if self._state in (_BODY, _REPLY):
+            if self._pending is None or not self._pending.shut_down():
+                self._refuse("shutting_down", "the server is shutting down")
         elif self._state in (_IDLE, _HEAD, _LINGER):
             self._close()
 
-    def kill(self) -> None:
-        """Drops the connection with whatever was not flushed."""
+    def drop(self) -> None:
+        """Closes at once, flushing nothing."""
         self._give_up("shutdown")
 
+    def give(self, reply: Complete) -> None:
+        self._reply(reply, b"", 0)
+        if self._state == _IDLE:
+            self._rest()
+
+    def fail(self) -> None:
+        self._refuse("internal_error", "internal error")
+
+    def open_stream(self, status: int, headers: bytes) -> None:
+        request = self._request
+        # To HTTP/1.0 the end of the body is the end of the connection.
+        self._keep = self._keep and request is not None and not request.http_1_0 and not self._inbound.draining
+        self._watch_writes()
+        self.send(self._head(status, headers, request, self._keep, None))
+
     def send(self, data: bytes) -> None:
-        """For the sink: bytes of the reply, framed."""
         self._written += len(data)
         self._transport.write(data)
 
     def end_stream(self, tail: bytes) -> None:
-        """For the sink: the reply is complete once `tail` is written."""
         if tail:
             self.send(tail)
         self._end_exchange()
@@ -356,9 +243,7 @@ class Connection(asyncio.Protocol):
         else:
             self._close(unread=bool(self._stash))
 
-    def cut_stream(self, framed: bool) -> None:
-        """For the sink: the reply stays incomplete, and the client must see it: by the missing last chunk, or where
-        the end of the connection would be the end of the body, by a reset."""
+    def cut_stream(self, *, framed: bool) -> None:
         self._end_exchange()
         if framed:
             self._close()
@@ -370,9 +255,9 @@ class Connection(asyncio.Protocol):
         limits = self._inbound.limits
         turns = _REPLIES_IN_A_ROW
         while data:
-            if not turns or self._write_paused:
+            if not turns or self.write_paused:
                 self._stash = data
-                if not self._write_paused:
+                if not self.write_paused:
                     self._rest()
                 return
             turns -= 1
@@ -390,7 +275,7 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """Between two exchanges: the stash gets its turn, or the idle time begins."""
         if self._stash:
-            if not self._continuing and not self._write_paused:
+            if not self._continuing and not self.write_paused:
                 self._continuing = True
                 self._loop.call_soon(self._continue)
         else:
@@ -398,7 +283,7 @@ class Connection(asyncio.Protocol):
 
     def _continue(self) -> None:
         self._continuing = False
-        if self._state == _IDLE and not self._write_paused:
+        if self._state == _IDLE and not self.write_paused:
             stash, self._stash = self._stash, b""
             self._resume_reading()
             self._serve(stash)
@@ -453,7 +338,7 @@ class Connection(asyncio.Protocol):
             check_host(fields, http_1_0)
             located = inbound.targets.get(target)
             if located is None or method == "CONNECT":
-                located = self._locate(method, target)
+                located = inbound.locate(method, target)
         except FramingError as error:
             return self._refuse(error.refusal, error.detail)
         request = self._request = Request(
@@ -464,7 +349,8 @@ class Connection(asyncio.Protocol):
         try:
             refusal = inbound.handler.head(request)
         except Exception as error:
-            return self._fail(error)
+            log_escaped(error)
+            return self._refuse("internal_error", "internal error")
         end = start + length
         if refusal is not None:
             return self._reply(refusal, data, end if length != CHUNKED else -1)
@@ -487,15 +373,6 @@ class Connection(asyncio.Protocol):
             self._chunks = ChunkedBody(inbound.limits.max_body_bytes)
         self._body_left = length
         return self._read_body(data, start)
-
-    def _locate(self, method: str, target: bytes) -> tuple[str, str]:
-        located = split_target(method, target)
-        if len(target) <= _CACHED_TARGET_BYTES and target.startswith(b"/"):
-            targets = self._inbound.targets
-            if len(targets) >= _CACHED_TARGETS:
-                targets.clear()
-            targets[target] = located
-        return located
 
     def _read_body(self, data: bytes, start: int) -> bytes:
         request = self._request
@@ -527,14 +404,14 @@ class Connection(asyncio.Protocol):
         try:
             result = self._inbound.handler.handle(request)
         except Exception as error:
-            return self._fail(error)
+            log_escaped(error)
+            return self._refuse("internal_error", "internal error")
         if isinstance(result, Complete):
             return self._reply(result, data, end)
         self._stash = data[end:]
         self._state = _REPLY
         self.deadline_s = math.inf
-        self._started = False
-        self._task = spawn(self._await(result))
+        self._pending = Pending(self, request, result)
         return b""
 
     def _reply(self, reply: Complete, data: bytes, end: int) -> bytes:
@@ -545,10 +422,11 @@ class Connection(asyncio.Protocol):
         status, body = reply.status, reply.body
         read = 0 <= end <= len(data)
         keep = self._keep and read and not reply.close and not inbound.draining
+        self._pending = None
         if request is not None:
             inbound.in_flight -= 1
             self._request = None
-        bodyless = status in _BODYLESS
+        bodyless = status in BODYLESS
         if keep and not bodyless and request is not None and not request.http_1_0 and request.method != "HEAD":
             out = b"%bcontent-length: %d\r\n%b\r\n%b" % (inbound.heads.get(status), len(body), reply.headers, body)
         else:
@@ -583,89 +461,12 @@ class Connection(asyncio.Protocol):
         try:
             reply = self._inbound.handler.refuse(refusal, detail, self._request)
         except Exception as error:
-            _log_escaped(error)
+            log_escaped(error)
             reply = Complete(500, b"", b"")
         return self._reply(reply, b"", -1)
 
-    def _fail(self, error: Exception) -> bytes:
-        """The handler failed before anything was sent."""
-        _log_escaped(error)
-        return self._refuse("internal_error", "internal error")
-
-    async def _await(self, pending: Awaitable[Complete | Streaming]) -> None:
-        """The task of a reply that could not be given at once. `_task` is None once nobody waits for it any more."""
-        self._started = True
-        if self._task is None:
-            # Given up before the first step: `pending` starts nevertheless, and hears of it where it first waits.
-            cast("asyncio.Task[None]", asyncio.current_task()).cancel()
-        try:
-            reply = await pending
-        except asyncio.CancelledError as error:
-            if isinstance(pending, asyncio.Future):
-                self._dispose_result(pending)
-            if self._task is not None:
-                self._task = None
-                if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
-                    self._give_up("shutdown")
-                else:
-                    self._fail(RuntimeError("cancelled from within").with_traceback(error.__traceback__))
-            raise
-        except Exception as error:
-            if self._task is None:
-                _log_escaped(error)
-            else:
-                self._task = None
-                self._fail(error)
-        else:
-            if self._task is None:
-                self._dispose(reply)
-            else:
-                self._task = None
-                self._answer(reply)
-
-    def _dispose_result(self, pending: "asyncio.Future[Complete | Streaming]") -> None:
-        """A future may hold a reply that our cancelled task did not get to see."""
-        if pending.done() and not pending.cancelled() and pending.exception() is None:
-            self._dispose(pending.result())
-
-    def _dispose(self, reply: Complete | Streaming) -> None:
-        """A reply came for which there is no client."""
-        if not isinstance(reply, Complete):
-            streaming = reply
-            self._guard(lambda: streaming.abort("client_gone"))
-
-    def _answer(self, reply: Complete | Streaming) -> None:
-        if isinstance(reply, Complete):
-            self._reply(reply, b"", 0)
-            if self._state == _IDLE:
-                self._rest()
-            return
-        request = self._request
-        assert request is not None  # noqa: S101  set since the head
-        chunked = not request.http_1_0
-        bodyless = reply.status in _BODYLESS
-        self._keep = self._keep and chunked and not self._inbound.draining
-        headers = reply.headers + b"transfer-encoding: chunked\r\n" if chunked and not bodyless else reply.headers
-        self._streaming = reply
-        self._sink = BodySink(self, chunked, bodyless or request.method == "HEAD")
-        self._watch_writes()
-        self.send(self._head(reply.status, headers, request, self._keep, None))
-        sink = self._sink
-        self._guard(lambda: reply.start(sink))
-        if self._write_paused and self._streaming is reply:
-            self._guard(reply.pause)
-
-    def _guard(self, call: Callable[[], None]) -> None:
-        """Calls into a `Streaming`. One that raises cannot be trusted to end the exchange."""
-        try:
-            call()
-        except Exception as error:
-            _log_escaped(error)
-            self._give_up("shutdown")
-
     def _end_exchange(self) -> None:
-        self._streaming = None
-        self._sink = None
+        self._pending = None
         self._request = None
         self._inbound.in_flight -= 1
         self._state = _IDLE
@@ -692,11 +493,6 @@ class Connection(asyncio.Protocol):
             self._watch_writes()
             self._transport.close()
 
-    def _cancel(self) -> None:
-        task, self._task = self._task, None
-        if task is not None and self._started:
-            task.cancel()
-
     def _give_up(self, reason: AbortReason) -> None:
         """Drops the connection and ends what is on it. Does nothing the second time."""
         if self._state == _CLOSED:
@@ -708,17 +504,7 @@ class Connection(asyncio.Protocol):
         if self._request is not None:
             self._request = None
             self._inbound.in_flight -= 1
-        self._cancel()
-        streaming, sink = self._streaming, self._sink
-        self._streaming = self._sink = None
-        if sink is not None:
-            sink.open = False
-        if streaming is not None:
-            self._guard(lambda: streaming.abort(reason))
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.abandon(reason)
         self._transport.abort()
-
-
-def _log_escaped(error: Exception) -> None:
-    # Without the message of the exception, which may quote the request.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s escaped from a handler\n%s", type(error).__name__, frames)

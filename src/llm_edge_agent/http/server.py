@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from llm_edge_agent.config import ServerLimits
-from llm_edge_agent.http.connection import Connection, Inbound
+from llm_edge_agent.http.connection import Connection
 from llm_edge_agent.http.deadlines import running_sweep
+from llm_edge_agent.http.inbound import Inbound
 from llm_edge_agent.http.messages import Handler
 from llm_edge_agent.http.tasks import spawn
 
@@ -81,12 +82,13 @@ class Server:
             return
         self.begin_drain()
         await _until(lambda: inbound.in_flight == 0, grace_s)
+        inbound.closed = True
         self._stop_listening()
         for connection in list(inbound.connections):
             connection.shut_down()
         await _until(lambda: not inbound.connections, FLUSH_S)
         for connection in list(inbound.connections):
-            connection.kill()
+            connection.drop()
         # Connections that were killed are lost on the next rounds of the loop.
         await _until(lambda: not inbound.connections, FLUSH_S)
 

@@ -1,0 +1,106 @@
+"""What the connections of one server share: settings, counts, and bytes worth keeping ready."""
+
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from llm_edge_agent.config import ServerLimits
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.framing import split_target
+from llm_edge_agent.http.messages import Handler
+
+if TYPE_CHECKING:
+    from llm_edge_agent.http.connection import Connection
+
+_CACHED_TARGETS = 256
+_CACHED_TARGET_BYTES = 128
+
+
+class ReplyHeads:
+    """Status line and Date of replies, ready as bytes; the sweep lets them lapse once a second."""
+
+    __slots__ = ("_date", "_heads", "deadline_s")
+
+    def __init__(self) -> None:
+        self._heads: dict[int, bytes] = {}
+        self.expire()
+
+    def expire(self) -> None:
+        self._heads.clear()
+        self._date = formatdate(usegmt=True).encode("ascii")
+        self.deadline_s = time.monotonic() + 1.0
+
+    def get(self, status: int) -> bytes:
+        head = self._heads.get(status)
+        if head is None:
+            try:
+                phrase = HTTPStatus(status).phrase
+            except ValueError:
+                phrase = ""
+            line = f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+            head = self._heads[status] = b"%bdate: %b\r\n" % (line, self._date)
+        return head
+
+
+class Inbound:
+    """One per server; its connections read it directly."""
+
+    __slots__ = (
+        "closed",
+        "connections",
+        "draining",
+        "handler",
+        "heads",
+        "in_flight",
+        "limits",
+        "refused_connections",
+        "sweep",
+        "targets",
+    )
+
+    def __init__(self, handler: Handler, limits: ServerLimits, sweep: Sweep) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.sweep = sweep
+        self.heads = ReplyHeads()
+        self.connections: set[Connection] = set()
+        self.in_flight = 0
+        self.refused_connections = 0
+        self.draining = False
+        """Every reply ends its connection from now on."""
+        self.closed = False
+        """No connection may come in any more."""
+        self.targets: dict[bytes, tuple[str, str]] = {}
+        """Path and query of the origin-form targets seen of late, which are few."""
+
+    def join(self, connection: "Connection") -> bool:
+        """Counts a new connection in; False where it must be closed, because of `max_connections` or of `closed`."""
+        if self.closed:
+            return False
+        if len(self.connections) >= self.limits.max_connections:
+            self.refused_connections += 1
+            return False
+        if not self.connections:
+            self.heads.expire()
+            self.sweep.add(self.heads)
+        self.connections.add(connection)
+        self.sweep.add(connection)
+        return True
+
+    def leave(self, connection: "Connection") -> None:
+        """Counts a lost connection out; one that was never in is ignored."""
+        self.connections.discard(connection)
+        self.sweep.discard(connection)
+        if not self.connections:
+            self.sweep.discard(self.heads)
+
+    def locate(self, method: str, target: bytes) -> tuple[str, str]:
+        """Path and query of a target that `targets` does not hold, which then may. Raises FramingError."""
+        located = split_target(method, target)
+        # What begins with a slash reads the same for every method but CONNECT.
+        if target.startswith(b"/") and len(target) <= _CACHED_TARGET_BYTES and method != "CONNECT":
+            if len(self.targets) >= _CACHED_TARGETS:
+                self.targets.clear()
+            self.targets[target] = located
+        return located

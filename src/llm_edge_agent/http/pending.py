@@ -1,0 +1,212 @@
+"""A reply that could not be given at once: first a task, then perhaps a stream. Made for the slow path only.
+
+Whoever leaves first ends it: the reply by completing, or the connection by `abandon` or `shut_down`. `_live` is true
+until then, and guards every way in: what comes later finds nothing to act on.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, cast
+
+from llm_edge_agent.http.messages import AbortReason, Complete, Request, Streaming
+from llm_edge_agent.http.tasks import spawn
+
+BODYLESS: Final = frozenset((204, 304))
+"""Statuses whose replies have neither body nor content-length here (RFC 9110 sections 15.3.5 and 15.4.5)."""
+
+logger = logging.getLogger("llm_edge_agent.http")
+
+
+def log_escaped(error: BaseException) -> None:
+    """Logs what a handler let escape, without the exception's message: it may quote the request."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s escaped from a handler\n%s", type(error).__name__, frames)
+
+
+class Outlet(Protocol):
+    """The connection, as a pending reply sees it."""
+
+    @property
+    def write_paused(self) -> bool: ...
+
+    def give(self, reply: Complete) -> None:
+        """Writes a whole reply and goes on to the next exchange."""
+        ...
+
+    def fail(self) -> None:
+        """Nothing was sent: answers that something went wrong inside."""
+        ...
+
+    def open_stream(self, status: int, headers: bytes) -> None: ...
+
+    def send(self, data: bytes) -> None: ...
+
+    def end_stream(self, tail: bytes) -> None:
+        """The reply is complete once `tail` is written."""
+        ...
+
+    def cut_stream(self, *, framed: bool) -> None:
+        """The reply stays incomplete, and the client must see it: by the missing last chunk, or where the end of the
+        connection would be the end of the body, by a reset."""
+        ...
+
+    def drop(self) -> None:
+        """Closes at once, flushing nothing."""
+        ...
+
+
+class Pending:
+    """One reply on its way. Is the `Sink` of its own stream, dead once that ended: a late write cannot reach the next
+    exchange."""
+
+    __slots__ = ("_chunked", "_live", "_mute", "_outlet", "_request", "_sent", "_started", "_streaming", "_task")
+
+    def __init__(self, outlet: Outlet, request: Request, reply: Awaitable[Complete | Streaming]) -> None:
+        self._outlet = outlet
+        self._request = request
+        self._live = True
+        self._started = False
+        """Whether the task has taken its first step: cancelled before, it would leave `reply` unawaited."""
+        self._streaming: Streaming | None = None
+        self._sent = False
+        self._chunked = False
+        self._mute = False
+        """The body is taken and not sent: a reply to HEAD, or a status without a body."""
+        self._task = spawn(self._run(reply))
+
+    @property
+    def streaming(self) -> bool:
+        return self._streaming is not None
+
+    def write(self, data: bytes) -> None:
+        # An empty chunk would be the end of the body.
+        if self._live and data and not self._mute:
+            self._outlet.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        if self._live:
+            self._live = False
+            self._outlet.end_stream(b"0\r\n\r\n" if self._chunked and not self._mute else b"")
+
+    def cut(self) -> None:
+        if self._live:
+            self._live = False
+            self._outlet.cut_stream(framed=self._chunked)
+
+    def pause(self) -> None:
+        if self._live and self._streaming is not None:
+            self._call(self._streaming.pause)
+
+    def resume(self) -> None:
+        if self._live and self._streaming is not None:
+            self._call(self._streaming.resume)
+
+    def abandon(self, reason: AbortReason) -> None:
+        """The connection is lost to this reply: cancels the task or aborts the stream."""
+        if not self._live:
+            return
+        self._live = False
+        if self._streaming is not None:
+            self._abort(self._streaming, reason)
+        elif self._started:
+            self._task.cancel()
+
+    def shut_down(self) -> bool:
+        """The server stops. A stream is aborted, may write once more, and is cut: True. An answer still awaited is
+        given up, and the connection may give another: False."""
+        streaming = self._streaming
+        if streaming is None:
+            self.abandon("shutdown")
+            return False
+        if self._live:
+            self._abort(streaming, "shutdown")
+            self.cut()
+        return True
+
+    async def _run(self, pending: Awaitable[Complete | Streaming]) -> None:
+        self._started = True
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        if not self._live:
+            # Given up before the first step: `pending` starts nevertheless, and hears of it where it first waits.
+            task.cancel()
+        try:
+            reply = await pending
+        except asyncio.CancelledError as error:
+            if isinstance(pending, asyncio.Future):
+                _dispose_result(pending)
+            if self._live:
+                self._live = False
+                if task.cancelling():
+                    self._outlet.drop()
+                else:
+                    log_escaped(error)
+                    self._outlet.fail()
+            raise
+        except Exception as error:
+            self._broken(error)
+        else:
+            try:
+                self._deliver(reply)
+            except Exception as error:
+                self._broken(error)
+
+    def _deliver(self, reply: Complete | Streaming) -> None:
+        if not self._live:
+            _dispose(reply)
+        elif isinstance(reply, Complete):
+            self._live = False
+            self._outlet.give(reply)
+        else:
+            self._streaming = reply
+            bodyless = reply.status in BODYLESS
+            self._mute = bodyless or self._request.method == "HEAD"
+            self._chunked = not self._request.http_1_0
+            headers = reply.headers
+            if self._chunked and not bodyless:
+                headers += b"transfer-encoding: chunked\r\n"
+            self._outlet.open_stream(reply.status, headers)
+            self._sent = True
+            reply.start(self)
+            if self._outlet.write_paused:
+                self.pause()
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        """The handler's side raised, and cannot be trusted to end the exchange."""
+        log_escaped(error)
+        if not self._live:
+            return
+        self.abandon("shutdown")
+        if self._sent:
+            self._outlet.drop()
+        else:
+            self._outlet.fail()
+
+    @staticmethod
+    def _abort(streaming: Streaming, reason: AbortReason) -> None:
+        try:
+            streaming.abort(reason)
+        except Exception as error:
+            log_escaped(error)
+
+
+def _dispose(reply: Complete | Streaming) -> None:
+    """A reply came for which there is no client any more."""
+    if not isinstance(reply, Complete):
+        try:
+            reply.abort("client_gone")
+        except Exception as error:
+            log_escaped(error)
+
+
+def _dispose_result(pending: "asyncio.Future[Complete | Streaming]") -> None:
+    """A future may hold a reply that our cancelled task did not get to see."""
+    if pending.done() and not pending.cancelled() and pending.exception() is None:
+        _dispose(pending.result())
