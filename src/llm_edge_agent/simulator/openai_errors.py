@@ -108,7 +108,7 @@ def _out_of_bounds(problem: Problem, where: str) -> Refused:
     message = (
         f"Invalid '{where}': {noun} {side} value. Expected a value {sign} {problem.expected}, but got {number} instead."
     )
-    return invalid(message, where, f"{noun}_{side.replace(' ', '_')}_value")
+    return invalid(message, where, f"{noun}_{'below_min' if problem.kind == 'below' else 'above_max'}_value")
 
 
 def _wrong_length(problem: Problem, where: str) -> Refused:
