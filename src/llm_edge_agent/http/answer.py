@@ -1,0 +1,238 @@
+"""The answer of one upstream exchange, as its holder sees it: head, then body, whole or pushed.
+
+A body is taken in one of three modes: *held* (nobody has asked yet: bounded by pausing the socket), *read* (collected
+whole, bounded by a limit) and *pushed* (handed to a receiver, one socket read at a time, bounded by the receiver's
+pauses).
+"""
+
+import asyncio
+import math
+from time import monotonic
+from typing import Protocol
+
+from llm_edge_agent.http.origins import FailureReason, Receiver, UpstreamFailure
+
+HELD_BYTES = 64 * 1024
+"""How much body an answer holds before anybody has asked for it; one socket read more at the most."""
+
+
+class Source(Protocol):
+    """The connection that an answer comes from."""
+
+    deadline_s: float
+    """Monotonic time in seconds at which the exchange fails."""
+    left: int
+    """Body bytes still to come, where the length is known; else 0."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def fail(self, reason: FailureReason, detail: str) -> None:
+        """Aborts the connection and calls the answer's `fail`."""
+        ...
+
+    def give_up(self) -> None:
+        """Aborts the connection and calls the answer's `left`."""
+        ...
+
+
+class UpstreamAnswer:
+    """The final answer of one exchange. Whoever gets it calls `close` in the end, on every path.
+
+    `headers` maps lower-case names to values; a repeated field is joined with `, ` in order of arrival.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_failure",
+        "_idle_s",
+        "_limit",
+        "_paused",
+        "_pieces",
+        "_reading",
+        "_receiver",
+        "_size",
+        "_waiter",
+        "complete",
+        "headers",
+        "received",
+        "status",
+    )
+
+    def __init__(self, limit: int, idle_s: float, waiter: asyncio.Future[None]) -> None:
+        """`limit` bounds the body in `read` mode, in bytes. Made by the pool, which awaits `waiter`: it is resolved
+        when the head is complete or the exchange has failed."""
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.complete = False
+        """The whole answer has arrived, by its framing."""
+        self.received = False
+        """Whether any byte of the answer has arrived."""
+        self._limit = limit
+        self._idle_s = idle_s
+        self._waiter: asyncio.Future[None] | None = waiter
+        self._connection: Source | None = None
+        self._failure: UpstreamFailure | None = None
+        self._receiver: Receiver | None = None
+        self._reading = False
+        self._paused = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def flowing(self) -> bool:
+        """Whether the body is pushed to a receiver and its first byte has come: then silences are bounded."""
+        return self._receiver is not None and self._size > 0
+
+    @property
+    def failure(self) -> UpstreamFailure | None:
+        """Why the exchange broke off, if it did."""
+        return self._failure
+
+    async def read(self) -> bytes:
+        """The whole body; returns without suspending where it is complete already. At most one reader.
+
+        Raises UpstreamFailure; the connection is closed then. Being cancelled closes it too.
+        """
+        connection = self._connection
+        if connection is not None:
+            self._reading = True
+            if self._size > self._limit or connection.left > self._limit - self._size:
+                connection.fail(FailureReason.TOO_LARGE, "the body exceeds the limit")
+            else:
+                connection.resume()
+                waiter = self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await waiter
+                except BaseException:
+                    self.close()
+                    raise
+        failure = self.failure
+        if failure is not None:
+            raise failure
+        if self._size > self._limit:
+            raise UpstreamFailure(FailureReason.TOO_LARGE, "the body exceeds the limit", received=True)
+        pieces = self._pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def stream(self, receiver: Receiver) -> None:
+        """Pushes the body to `receiver` as it comes: one `data` per socket read, then `end` or `failed`. What has
+        arrived already is delivered from within this call."""
+        pieces = self._pieces
+        self._receiver = receiver
+        if pieces:
+            self._pieces = []
+            receiver.data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            if self._receiver is not receiver:
+                return
+        if self.complete:
+            self._receiver = None
+            receiver.end()
+        elif self._failure is not None:
+            self._receiver = None
+            receiver.failed(self._failure)
+        elif self._connection is not None:
+            if self._paused:
+                self.pause()
+            else:
+                self._connection.resume()
+                if pieces:
+                    self._connection.deadline_s = monotonic() + self._idle_s
+
+    def pause(self) -> None:
+        """Holds the upstream back: nothing is read from the socket, and the idle timeout stands still."""
+        self._paused = True
+        connection = self._connection
+        if connection is not None:
+            connection.pause()
+            if self.flowing:
+                connection.deadline_s = math.inf
+
+    def resume(self) -> None:
+        """Undoes `pause`, however often it was called."""
+        if not self._paused:
+            return
+        self._paused = False
+        connection = self._connection
+        if connection is not None:
+            connection.resume()
+            if self.flowing:
+                connection.deadline_s = monotonic() + self._idle_s
+
+    def close(self) -> None:
+        """Gives up what has not arrived: unless the answer is complete, the connection is aborted at once, and
+        nothing is delivered any more. Idempotent."""
+        self._receiver = None
+        connection = self._connection
+        if connection is not None:
+            connection.give_up()
+
+    # From the connection.
+
+    def began(self, connection: Source) -> None:
+        self._connection = connection
+
+    def ready(self, status: int) -> None:
+        """The final head is complete."""
+        self.status = status
+        self._wake()
+
+    def push(self, connection: Source, data: bytes) -> None:
+        """Body bytes of one socket read, more to come."""
+        self._size += len(data)
+        receiver = self._receiver
+        if receiver is not None:
+            if not self._paused:  # what TLS had decrypted before the pause still comes
+                connection.deadline_s = monotonic() + self._idle_s
+            receiver.data(data)
+        else:
+            self._pieces.append(data)
+            if self._reading:
+                if self._size > self._limit:
+                    connection.fail(FailureReason.TOO_LARGE, "the body exceeds the limit")
+            elif self._size >= HELD_BYTES:
+                connection.pause()
+
+    def finish(self, data: bytes) -> None:
+        """The last body bytes, maybe none. The connection has left already."""
+        self._connection = None
+        self.complete = True
+        receiver = self._receiver
+        if receiver is not None:
+            if data:
+                self._size += len(data)
+                receiver.data(data)
+            if self._receiver is not None:
+                self._receiver = None
+                receiver.end()
+        else:
+            if data:
+                self._size += len(data)
+                self._pieces.append(data)
+            if self._waiter is not None:
+                self._wake()
+
+    def fail(self, failure: UpstreamFailure) -> None:
+        """The exchange broke off. The connection has left already."""
+        self._connection = None
+        self._failure = failure
+        receiver = self._receiver
+        if receiver is not None:
+            self._receiver = None
+            receiver.failed(failure)
+        self._wake()
+
+    def left(self) -> None:
+        """Closed by its holder before it was complete."""
+        self._connection = None
+        if self._failure is None:
+            self._failure = UpstreamFailure(FailureReason.CLOSED, "the answer was closed", received=self.received)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,219 @@
+"""Connections to upstreams, kept alive between requests.
+
+Per host and port a stack of idle connections: the one used last is taken first, so that a quiet time lets the rest
+expire. A connection that the server closed meanwhile is found out either by its end of input, then it is dropped at
+once, or by the next request failing on it before any byte came: then, and only then, that request is sent once more
+on a fresh connection (RFC 9110, section 9.2.2: an answer that never began).
+"""
+
+import asyncio
+import ssl
+from time import monotonic
+
+from llm_edge_agent.http.answer import UpstreamAnswer
+from llm_edge_agent.http.client import UpstreamConnection
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.dial import dial, tls_context
+from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
+from llm_edge_agent.http.proxies import ProxySettings
+
+__all__ = ["ProxySettings", "UpstreamPool", "tls_context"]
+
+SEPARATE_WRITE_BYTES = 64 * 1024
+"""A body from this size on is not copied behind its head."""
+
+_BODILESS = frozenset((b"GET", b"HEAD", b"DELETE"))
+"""Methods whose empty body is not announced."""
+
+
+class UpstreamPool:
+    """Sends requests. Belongs to one event loop; `close` it in the end."""
+
+    def __init__(
+        self,
+        *,
+        sweep: Sweep,
+        tls: ssl.SSLContext | None = None,
+        proxy: ProxySettings | None = None,
+        max_response_bytes: int,
+        max_header_bytes: int = 64 * 1024,
+        max_idle_per_origin: int = 256,
+        idle_timeout_s: float = 30.0,
+    ) -> None:
+        """`max_response_bytes` bounds a body that is read whole; a streamed one is bounded by back-pressure alone.
+        `tls` None: the context of `tls_context(None)`, made when first needed."""
+        self.connections_opened = 0
+        self.connections_open = 0
+        self.in_use = 0
+        """Connections with an exchange under way."""
+        self.requests_retried_stale = 0
+        self.max_idle_per_origin = max_idle_per_origin
+        self.idle_timeout_s = idle_timeout_s
+        self.closed = False
+        self._sweep = sweep
+        self._tls = tls
+        self._proxy = proxy
+        self._max_response_bytes = max_response_bytes
+        self._max_header_bytes = max_header_bytes
+        self._routes: dict[Origin, _Route] = {}
+        self._stacks: dict[tuple[bool, str, int], _Stack] = {}
+        self._connections: set[UpstreamConnection] = set()
+        self._all_lost: asyncio.Future[None] | None = None
+
+    @property
+    def idle(self) -> int:
+        return sum(len(stack.idle) for stack in self._stacks.values())
+
+    async def send(
+        self, origin: Origin, method: bytes, path: bytes, headers: bytes, body: bytes, timeouts: Timeouts
+    ) -> UpstreamAnswer:
+        """Returns when the head of the final answer (status 200 or above; redirects are answers) is complete.
+
+        `path` follows `origin.prefix`. `headers` are ready lines, each ended by CRLF, without host, content-length,
+        connection, transfer-encoding and accept-encoding. The caller closes the answer. Raises UpstreamFailure;
+        ValueError where `path` or `headers` would break the framing of the request. Cancelling closes the connection.
+        """
+        route = self._routes.get(origin)
+        if route is None:
+            route = self._route(origin)
+        if len(path.split()) != 1:
+            raise ValueError("white space in the path of a request, or none")
+        if headers and (headers[-2:] != b"\r\n" or b"\r\n\r\n" in headers):
+            raise ValueError("header lines that do not end where they should")
+        size = len(body)
+        length = b"content-length: %d\r\n\r\n" % size if size or method not in _BODILESS else b"\r\n"
+        if size < SEPARATE_WRITE_BYTES:
+            request = b"".join((method, route.before_path, path, route.after_path, headers, length, body))
+            body = b""
+        else:
+            request = b"".join((method, route.before_path, path, route.after_path, headers, length))
+        deadline_s = monotonic() + timeouts.answer_s
+        stack = route.stack
+        if self.closed:
+            raise UpstreamFailure(FailureReason.SHUTDOWN, "the gateway is shutting down")
+        reused = bool(stack.idle)
+        connection = stack.idle.pop() if reused else await self._open(stack, timeouts, deadline_s)
+        while True:
+            waiter = asyncio.get_running_loop().create_future()
+            answer = UpstreamAnswer(self._max_response_bytes, timeouts.idle_s, waiter)
+            self.in_use += 1
+            connection.start(answer, request, body, deadline_s, bare=method == b"HEAD")
+            try:
+                await waiter
+            except BaseException:
+                answer.close()
+                raise
+            failure = answer.failure
+            if failure is None:
+                return answer
+            if not reused or failure.reason is not FailureReason.CLOSED or failure.received:
+                raise failure
+            reused = False
+            self.requests_retried_stale += 1
+            connection = await self._open(stack, timeouts, deadline_s)
+
+    async def close(self) -> None:
+        """Fails what is under way (SHUTDOWN), closes every connection and returns when all are gone. Requests sent
+        afterwards fail. Idempotent."""
+        self.closed = True
+        for connection in list(self._connections):
+            connection.fail(FailureReason.SHUTDOWN, "the gateway is shutting down")
+            connection.abort(FailureReason.SHUTDOWN)
+        for stack in self._stacks.values():
+            stack.idle.clear()
+        if self._connections:
+            if self._all_lost is None:
+                self._all_lost = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._all_lost)
+
+    def _route(self, origin: Origin) -> "_Route":
+        key = (origin.tls, origin.host, origin.port)
+        stack = self._stacks.get(key)
+        if stack is None:
+            stack = self._stacks[key] = _Stack(self, *key)
+        route = self._routes[origin] = _Route(origin, stack)
+        return route
+
+    async def _open(self, stack: "_Stack", timeouts: Timeouts, deadline_s: float) -> UpstreamConnection:
+        remaining_s = deadline_s - monotonic()
+        if stack.tls and self._tls is None:
+            self._tls = tls_context(None)
+        proxy = self._proxy if self._proxy is not None and stack.tls else None
+        if proxy is not None and not proxy.applies(stack.host, stack.port):
+            proxy = None
+        try:
+            async with asyncio.timeout(min(timeouts.connect_s, remaining_s)):
+                connection = await dial(
+                    lambda: UpstreamConnection(stack, self._sweep, self._max_header_bytes),
+                    stack.host,
+                    stack.port,
+                    self._tls if stack.tls else None,
+                    proxy,
+                )
+        except TimeoutError:
+            if timeouts.connect_s < remaining_s:
+                raise UpstreamFailure(FailureReason.CONNECT_TIMEOUT, "no connection in time") from None
+            raise UpstreamFailure(FailureReason.TIMEOUT, "the answer did not come in time") from None
+        if self.closed:
+            connection.abort(FailureReason.SHUTDOWN)
+            raise UpstreamFailure(FailureReason.SHUTDOWN, "the gateway is shutting down")
+        return connection
+
+    # From the stacks.
+
+    def made(self, connection: UpstreamConnection) -> None:
+        self._connections.add(connection)
+        self.connections_opened += 1
+        self.connections_open += 1
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self._connections.discard(connection)
+        self.connections_open -= 1
+        if self._all_lost is not None and not self._connections and not self._all_lost.done():
+            self._all_lost.set_result(None)
+
+
+class _Stack:
+    """The idle connections to one host and port, the last used on top. `client.Keeper` of all its connections."""
+
+    __slots__ = ("_pool", "host", "idle", "port", "tls")
+
+    def __init__(self, pool: UpstreamPool, tls: bool, host: str, port: int) -> None:
+        self._pool = pool
+        self.tls = tls
+        self.host = host
+        self.port = port
+        self.idle: list[UpstreamConnection] = []
+
+    def finished(self, connection: UpstreamConnection, reusable: bool) -> None:
+        pool = self._pool
+        pool.in_use -= 1
+        if reusable:
+            if len(self.idle) < pool.max_idle_per_origin and not pool.closed:
+                connection.deadline_s = monotonic() + pool.idle_timeout_s
+                self.idle.append(connection)
+            else:
+                connection.abort(FailureReason.CLOSED)
+
+    def dropped(self, connection: UpstreamConnection) -> None:
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def made(self, connection: UpstreamConnection) -> None:
+        self._pool.made(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        self._pool.lost(connection)
+
+
+class _Route:
+    """What every request to one origin has in common."""
+
+    __slots__ = ("after_path", "before_path", "stack")
+
+    def __init__(self, origin: Origin, stack: _Stack) -> None:
+        host = origin.host_header
+        name = host if host.isascii() else host.encode("idna").decode()
+        self.before_path = b" " + origin.prefix.encode()
+        self.after_path = b" HTTP/1.1\r\nhost: " + name.encode() + b"\r\naccept-encoding: identity\r\n"
+        self.stack = stack
