@@ -89,6 +89,7 @@ REFERENCE: Json = {"$ref": "#/$defs/a"}
         pytest.param(REFERENCE, "does not point", id="nowhere"),
         pytest.param({"allOf": [{"$ref": "https://example.com/s.json"}]}, "does not point", id="elsewhere"),
         pytest.param({"$ref": "#/$defs/a/b", "$defs": {"a": 1}}, "does not point", id="through a number"),
+        pytest.param({"properties": {"a": True}, "anyOf": [False, {}]}, None, id="boolean schemas"),
         pytest.param({"const": {"$ref": "#"}, "$ref": 1}, None, id="no reference at all"),
     ],
 )

@@ -6,7 +6,7 @@ a pair over two events) is JSON that msgspec refuses: `decode` then shields it b
 """
 
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -16,27 +16,30 @@ from llm_edge_agent.core.pricing import TokenUsage
 T = TypeVar("T")
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class OutputTokensDetails(msgspec.Struct):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class ServerToolUse(msgspec.Struct, omit_defaults=True):
-    web_search_requests: int | None = None
-    web_fetch_requests: int | None = None
+    web_search_requests: Count | None = None
+    web_fetch_requests: Count | None = None
 
 
 class MessageUsage(msgspec.Struct):
     """Anthropic's `usage`: of a whole answer, or so far in a stream. None means not reported (yet)."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
     cache_creation: CacheCreation | None = None
     output_tokens_details: OutputTokensDetails | None = None
     server_tool_use: ServerToolUse | None = None
