@@ -252,3 +252,20 @@ def test_the_same_prefix_gives_the_same_bytes(turns: list[list[Json]], data: st.
     prefix = first[: first.rindex(b"]")]
     assert second.startswith(prefix)
     assert translate(request | {"messages": shorter}).body == first
+
+
+def test_many_calls_of_one_id_take_no_time_worth_naming() -> None:
+    """Quadratic handling of this request would take minutes."""
+    count = 20_000
+    turns = [user(), assistant(tool_calls=[call("x")] * count), *([result("x")] * count)]
+    translated = translate({"messages": turns})
+    assert len(translated.sent.tool_ids) == count - 1
+    assert len(json.loads(translated.body)["messages"][2]["content"]) == count
+
+
+def test_results_of_the_old_kind_find_their_calls_by_name() -> None:
+    answered = {"role": "function", "content": "x"}
+    calls = [call("a", "f"), call("b", "g"), call("c", "f")]
+    turns = [user(), assistant(tool_calls=calls), result("a"), answered | {"name": "f"}, answered | {"name": "g"}]
+    content = messages(*turns)[2]["content"]
+    assert [block["tool_use_id"] for block in content] == ["a", "c", "b"]

@@ -117,3 +117,8 @@ def test_half_pairs_inside_thinking_and_custom_input() -> None:
 def test_thinking_stays_hidden() -> None:
     found = choice(message({"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "text", "text": "x"}))
     assert found["message"] == {"role": "assistant", "content": "x", "refusal": None}
+
+
+def test_nothing_to_expose() -> None:
+    found = choice(message({"type": "text", "text": "x"}), expose_thinking=True)
+    assert found["message"] == {"role": "assistant", "content": "x", "refusal": None}

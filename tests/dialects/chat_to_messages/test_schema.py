@@ -90,12 +90,17 @@ REFERENCE: Json = {"$ref": "#/$defs/a"}
         pytest.param({"allOf": [{"$ref": "https://example.com/s.json"}]}, "does not point", id="elsewhere"),
         pytest.param({"$ref": "#/$defs/a/b", "$defs": {"a": 1}}, "does not point", id="through a number"),
         pytest.param({"properties": {"a": True}, "anyOf": [False, {}]}, None, id="boolean schemas"),
+        pytest.param({"properties": [{"$ref": "x"}], "anyOf": {"$ref": "x"}}, None, id="lists and maps confused"),
         pytest.param({"const": {"$ref": "#"}, "$ref": 1}, None, id="no reference at all"),
     ],
 )
 def test_references(schema: Json, problem: str | None) -> None:
     found = reference_problem(schema)
     assert found is None if problem is None else problem in str(found)
+
+
+def test_a_schema_without_end_is_not_followed() -> None:
+    assert reference_problem({"anyOf": [{} for _ in range(10_000)]}) == "it is too complex"
 
 
 CLOSED: Json = {"type": "object", "additionalProperties": False}

@@ -30,6 +30,11 @@ def test_no_more_strict_tools_than_the_bound() -> None:
     assert refused({"tools": many}, strict=True).param == "tools[20].function.strict"
 
 
+def test_models_without_structured_outputs_take_no_strict_tools() -> None:
+    request = {"tools": [function(parameters=CLOSED, strict=True)]}
+    assert "strict" not in out(request, name=models.NO_SCHEMAS)["tools"][0]
+
+
 @pytest.mark.parametrize(
     "wide",
     [

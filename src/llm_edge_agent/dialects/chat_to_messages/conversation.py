@@ -7,6 +7,8 @@ thinking blocks are bound to it, and prompt caching lives on it.
 
 import hashlib
 import re
+from collections import defaultdict, deque
+from itertools import islice
 
 import msgspec
 
@@ -57,10 +59,15 @@ class Conversation:
         self._parts = parts
         self._losses = losses
         self._begun = False
-        self._awaited: list[tuple[str, str, str, str]] = []
-        """Calls without a result yet: the client's id, the id sent, the function's name, the place."""
+        self._awaited: dict[str, tuple[str, str]] = {}
+        """Calls without a result yet: the id sent -> the client's id and the place."""
+        self._calls_by_id: dict[str, deque[str]] = defaultdict(deque)
+        self._calls_by_name: dict[str, deque[str]] = defaultdict(deque)
+        self._results = 0
+        """How many tool results the last message begins with."""
         self._late_system: list[Json] = []
         self._used_ids: set[str] = set()
+        self._id_counts: dict[str, int] = {}
 
     def read(self, messages: object) -> None:
         """Every message in order. Raises GatewayError (400) naming the place."""
@@ -190,7 +197,9 @@ class Conversation:
     def _use(self, call_id: str, name: str, value: Json | msgspec.Raw, place: str) -> Json:
         sent_id = self._legal_id(call_id)
         self.tool_names[name] = None
-        self._awaited.append((call_id, sent_id, name, place))
+        self._awaited[sent_id] = (call_id, place)
+        self._calls_by_id[call_id].append(sent_id)
+        self._calls_by_name[name].append(sent_id)
         return {"type": "tool_use", "id": sent_id, "name": name, "input": value}
 
     def _legal_id(self, call_id: str) -> str:
@@ -198,9 +207,9 @@ class Conversation:
         legal = call_id
         if _LEGAL_ID.fullmatch(call_id) is None:
             legal = f"call_{hashlib.sha256(call_id.encode()).hexdigest()[:32]}"
-        count, base = 1, legal[:48]
+        base = legal[:48]
         while legal in self._used_ids:
-            count += 1
+            count = self._id_counts[base] = self._id_counts.get(base, 1) + 1
             legal = f"{base}_{count}"
         self._used_ids.add(legal)
         if legal != call_id:
@@ -208,14 +217,12 @@ class Conversation:
         return legal
 
     def _read_result(self, message: Json, call_id: str | None, name: str | None, place: str) -> None:
-        waiting = [each for each in self._awaited if each[0] == call_id or each[2] == name]
-        if not waiting:
+        sent_id = self._awaited_call(call_id, name)
+        if sent_id is None:
             wanted, where = (name, "name") if call_id is None else (call_id, "tool_call_id")
             raise invalid(
                 f"No call of the preceding assistant message waits for '{str(wanted)[:64]}'.", f"{place}.{where}"
             )
-        self._awaited.remove(waiting[0])
-        sent_id = waiting[0][1]
         result: Json = {"type": "tool_result", "tool_use_id": sent_id}
         content = message.get("content")
         failed = flag(message.get("is_error", False), f"{place}.is_error")
@@ -236,6 +243,15 @@ class Conversation:
         if not self._awaited:
             self._append("system", self._late_system)
             self._late_system = []
+
+    def _awaited_call(self, call_id: str | None, name: str | None) -> str | None:
+        """Takes the first call with this id, or, without one, of this name that still waits for its result."""
+        calls = self._calls_by_name[name or ""] if call_id is None else self._calls_by_id[call_id]
+        while calls:
+            sent_id = calls.popleft()
+            if self._awaited.pop(sent_id, None) is not None:
+                return sent_id
+        return None
 
     def _name(self, message: Json, blocks: list[Json], place: str) -> None:
         """A participant's name has no place of its own: it introduces the text."""
@@ -258,20 +274,23 @@ class Conversation:
         """Neighbours of one role become one message, tool results first in it."""
         if not blocks:
             return
+        results = blocks[0]["type"] == "tool_result"
         if not self.messages or self.messages[-1]["role"] != role:
             self.messages.append({"role": role, "content": list(blocks)})
+            self._results = len(blocks) if results else 0
             return
         content = self.messages[-1]["content"]
-        if blocks[0]["type"] == "tool_result":
-            results = sum(1 for block in content if block["type"] == "tool_result")
-            content[results:results] = blocks
+        if results:
+            content[self._results : self._results] = blocks
+            self._results += len(blocks)
         else:
             content += blocks
 
     def _require_results(self) -> None:
         if self._awaited:
-            own_ids = ", ".join(own_id[:64] for own_id, _, _, _ in self._awaited)
-            raise invalid(f"tool_use ids were found without tool_result blocks: {own_ids}", self._awaited[0][3])
+            own_ids = ", ".join(own_id[:64] for own_id, _ in islice(self._awaited.values(), 8))
+            first_place = next(iter(self._awaited.values()))[1]
+            raise invalid(f"tool_use ids were found without tool_result blocks: {own_ids}", first_place)
 
     def finish(self, *, prefill: bool) -> None:
         """Makes the first message the user's, and the last one where the model takes no prefill.

@@ -386,7 +386,7 @@ class _Request:
             user = text(self._in.get(key, ""), key)
             if not user:
                 continue
-            if _EMAIL.search(user) or _PHONE.fullmatch(user.strip()) or len(user) > _MAX_USER_ID:
+            if len(user) > _MAX_USER_ID or _EMAIL.search(user) or _PHONE.fullmatch(user.strip()):
                 user = hashlib.sha256(user.encode()).hexdigest()
             out["metadata"] = {"user_id": user}
             return

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,6 +41,9 @@ MAX_STRICT_OPTIONAL = 24
 MAX_STRICT_UNIONS = 16
 """Bounds of one request's strict tools, all taken together."""
 
+MAX_SUBSCHEMAS = 10_000
+"""Far above what the compiler takes; following references takes time that grows faster than the schema."""
+
 
 class Complexity(NamedTuple):
     """What counts against the bounds of strict tools."""
@@ -50,23 +54,19 @@ class Complexity(NamedTuple):
 
 def subschemas(schema: Json) -> Iterator[Json]:
     """The schema and every schema inside it, but not what merely looks like one (enum, const, examples)."""
-    yield schema
-    for key in _MAPS:
-        inner = schema.get(key)
-        if isinstance(inner, dict):
-            for each in inner.values():
-                if isinstance(each, dict):
-                    yield from subschemas(each)
-    for key in _LISTS:
-        inner = schema.get(key)
-        if isinstance(inner, list):
-            for each in inner:
-                if isinstance(each, dict):
-                    yield from subschemas(each)
-    for key in _SINGLES:
-        inner = schema.get(key)
-        if isinstance(inner, dict):
-            yield from subschemas(inner)
+    waiting: list[Any] = [schema]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, dict):
+            continue
+        yield each
+        for key, inner in each.items():
+            if key in _SINGLES:
+                waiting.append(inner)
+            elif key in _LISTS and isinstance(inner, list):
+                waiting += inner
+            elif key in _MAPS and isinstance(inner, dict):
+                waiting += inner.values()
 
 
 def _is_object(schema: Json) -> bool:
@@ -87,7 +87,10 @@ def _resolve(root: Json, pointer: str) -> Json | None:
 
 
 def reference_problem(root: Json) -> str | None:
-    """Why the references of a schema cannot be compiled: one that is not local or a recursion. None: they can."""
+    """Why the references of a schema cannot be compiled: one that is not local, a recursion, too many places to
+    look at. None: they can."""
+    if sum(1 for _ in islice(subschemas(root), MAX_SUBSCHEMAS + 1)) > MAX_SUBSCHEMAS:
+        return "it is too complex"
     done: set[str] = set()
     active: list[str] = []
 

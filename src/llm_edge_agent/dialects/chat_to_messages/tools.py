@@ -2,7 +2,7 @@
 tool that stands in for structured output."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -65,10 +65,13 @@ def checked_name(name: str, param: str) -> str:
 class _StrictBudget:
     """Bounds on strict tools hold for the whole request: the first that fit stay strict."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, supported: bool) -> None:
+        self._supported = supported
         self._tools = self._optional = self._unions = 0
 
     def takes(self, schema: Json) -> bool:
+        if not self._supported:
+            return False
         complexity = strict_complexity(schema)
         if (
             complexity is None
@@ -86,7 +89,7 @@ class _StrictBudget:
 def read_tools(request: Json, model: Model, parts: PartReader, losses: Losses) -> ToolPlan:
     """`tools`, `tool_choice`, `parallel_tool_calls`, `functions` and `function_call`. Raises GatewayError (400)."""
     plan = ToolPlan()
-    strict = _StrictBudget()
+    strict = _StrictBudget(supported=model.rules.structured_outputs)
     custom: list[str] = []
     if "functions" in request:
         if "tools" in request:
@@ -194,9 +197,13 @@ def _choose(plan: ToolPlan, choice: object, losses: Losses) -> None:
 
 
 def _named(plan: ToolPlan, name: str, param: str) -> Json:
-    if all(tool["name"] != name for tool in plan.tools):
+    return {"type": "tool", "name": _known({tool["name"] for tool in plan.tools}, name, param)}
+
+
+def _known(names: Collection[str], name: str, param: str) -> str:
+    if name not in names:
         raise invalid(f"Tool '{name[:64]}' not found among the tools of the request.", param)
-    return {"type": "tool", "name": name}
+    return name
 
 
 def _allow(plan: ToolPlan, allowed: Json, losses: Losses) -> None:
@@ -204,13 +211,14 @@ def _allow(plan: ToolPlan, allowed: Json, losses: Losses) -> None:
     mode = required_text(allowed, "mode", param)
     if mode not in ("auto", "required"):
         raise invalid(f"Invalid value: '{mode[:64]}'. Supported values are: auto, required.", f"{param}.mode")
+    known = {tool["name"] for tool in plan.tools}
     names: set[str] = set()
     for index, entry in enumerate(items(allowed.get("tools", []), f"{param}.tools")):
         place = f"{param}.tools[{index}]"
         tool = members(entry, place)
         kind = required_text(tool, "type", place)
         name = required_text(members(tool.get(kind, {}), f"{place}.{kind}"), "name", f"{place}.{kind}")
-        names.add(str(_named(plan, name, f"{place}.{kind}.name")["name"]))
+        names.add(_known(known, name, f"{place}.{kind}.name"))
     if not names:
         raise invalid("The list of allowed tools is empty.", f"{param}.tools")
     if any(tool["name"] not in names for tool in plan.tools):
