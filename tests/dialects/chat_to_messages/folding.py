@@ -68,14 +68,15 @@ def _merge_call(calls: list[Json], piece: Json) -> None:
         call[kind][key] += value
 
 
-def canonical(answer: Json) -> Json:
-    """What a whole and a folded answer must agree on: JSON by value, empty content like none."""
+def canonical(answer: Json, *, structured: bool = False) -> Json:
+    """What a whole and a folded answer must agree on: arguments by value, empty content like none. `structured`:
+    the content is JSON, which also counts by value."""
     answer = json.loads(json.dumps(answer))
     answer.pop("object", None)
     (choice,) = answer["choices"]
     message = choice["message"]
     message["content"] = message["content"] or None
-    if (message["content"] or "").startswith("{"):
+    if structured:
         message["content"] = json.loads(message["content"])
     for call in message.get("tool_calls", []):
         if call["type"] == "function":

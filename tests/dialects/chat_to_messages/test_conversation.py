@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.dialects.chat_to_messages import models
@@ -146,6 +146,7 @@ def test_one_id_in_two_turns_becomes_two() -> None:
     assert translated.sent.tool_ids == {"call_0_2": "call_0"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=5))
 def test_ids_are_legal_different_and_reversible(ids: list[str]) -> None:
     turns = [user(), assistant(tool_calls=[call(each) for each in ids]), *(result(each) for each in ids)]
@@ -239,6 +240,7 @@ TURNS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(TURNS, st.data())
 def test_the_same_prefix_gives_the_same_bytes(turns: list[list[Json]], data: st.DataObject) -> None:
     """What was sent before is sent again unchanged when the conversation goes on: thinking and caches depend on it."""

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
@@ -112,6 +112,7 @@ def test_error_event_keeps_the_request_id() -> None:
     assert error_event(b'{"error":{"type":"api_error"},"request_id":"req_1"}').extra == {"upstream_request_id": "req_1"}
 
 
+@settings(deadline=None)
 @given(st.integers(300, 599), st.binary(max_size=200), st.binary(max_size=30))
 def test_anything_is_an_error(status: int, content: bytes, header: bytes) -> None:
     found = error(status, content, {b"retry-after": header, b"request-id": header})

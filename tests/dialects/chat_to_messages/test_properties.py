@@ -118,7 +118,7 @@ def test_the_request_that_uses_everything_is_translated() -> None:
 REQUESTS = st.one_of(damaged(), st.dictionaries(st.one_of(st.sampled_from(sorted(RICH)), st.text()), ANYTHING))
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(REQUESTS, st.sampled_from(CLAUDE), st.booleans(), st.booleans())
 def test_any_request_is_translated_or_refused(request: Json, model: Model, strict: bool, show: bool) -> None:
     body = msgspec.json.encode(request)
@@ -211,7 +211,7 @@ SENT = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(BLOCKS, max_size=5), STOPS, SENT, st.data())
 def test_the_folded_stream_is_the_whole_answer(blocks: list[Json], stop: str, sent: Sent, data: st.DataObject) -> None:
     message = {
@@ -262,7 +262,7 @@ DATA = st.one_of(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(NAMES, DATA, NAMES, st.booleans()), max_size=12), st.binary(max_size=40), SENT, st.booleans())
 def test_any_events_give_chunks_or_gateway_errors(
     events: list[tuple[str, Any, str, bool]], garbage: bytes, sent: Sent, start: bool

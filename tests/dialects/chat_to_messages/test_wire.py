@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
@@ -107,6 +107,7 @@ HALVES = st.text(
 )
 
 
+@settings(deadline=None)
 @given(HALVES)
 def test_any_text_with_half_pairs_survives(value: str) -> None:
     decoded, shielded = decode(_any_decoder, json.dumps({"t": value}).encode())
