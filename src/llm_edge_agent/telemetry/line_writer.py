@@ -16,6 +16,7 @@ FLUSH_INTERVAL_S = 0.1
 """How long lines gather. Short enough for a terminal to feel live."""
 MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 _BUSY_WAIT_MS = 1000
+_LINE_END = 0x0A
 
 
 class LineWriter:
@@ -38,6 +39,7 @@ class LineWriter:
         self._lost = 0
         self._reported = 0
         self._torn = False
+        self._writing = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._closed = False
@@ -72,8 +74,9 @@ class LineWriter:
         self._wake.set()
         self._thread.join(timeout_s)
         with self._lock:
-            self._lost += len(self._lines)
+            self._lost += len(self._lines) + self._writing
             self._lines.clear()
+            self._writing = 0
         if not self._thread.is_alive() and self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -91,40 +94,45 @@ class LineWriter:
         with self._lock:
             lines, self._lines = self._lines, []
             lost = self._lost
+            self._writing = len(lines)
             self._wake.clear()
         if not lines:
             return
-        data = b"\n".join(lines) + b"\n"
-        size = len(data)
+        # The notice of lost lines, or else an end for a line that was cut, comes first.
+        head = b""
+        if self._torn:
+            head = b"\n"
         if lost > self._reported:
-            data = self._lost_line(lost - self._reported) + b"\n" + data
-        unwritten = self._put(b"\n" + data if self._torn else data)
+            head += self._lost_line(lost - self._reported) + b"\n"
+        lines.append(b"")
+        body = b"\n".join(lines)
+        data = head + body if head else body
+        written = self._put(data)
         with self._lock:
-            self._bytes -= size
-            if unwritten:
-                self._lost += min(len(lines), unwritten.count(b"\n"))
-                self._torn = len(unwritten) < len(data) and not self._ends_line(data, unwritten)
-            else:
-                self._torn = False
+            self._bytes -= len(body)
+            if written:
+                self._torn = data[written - 1] != _LINE_END
+            if written >= len(head):
                 self._reported = lost
+            if written < len(data):
+                self._lost += min(self._writing, data.count(b"\n", written))
+            self._writing = 0
 
-    @staticmethod
-    def _ends_line(data: bytes, unwritten: bytes) -> bool:
-        return data[: len(data) - len(unwritten)].endswith(b"\n")
-
-    def _put(self, data: bytes) -> bytes:
-        """Writes as much as can be written and returns the rest."""
+    def _put(self, data: bytes) -> int:
+        """Writes as much as can be written; returns how much that was."""
+        written = 0
         if self._fd is None:
-            return data
-        while data:
+            return written
+        view = memoryview(data)
+        while written < len(data):
             try:
-                data = data[os.write(self._fd, data) :]
+                written += os.write(self._fd, view[written:])
             except BlockingIOError:
                 # Somebody else made the descriptor non-blocking.
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 if not poll.poll(_BUSY_WAIT_MS):
-                    return data
+                    break
             except OSError:
-                return data
-        return data
+                break
+        return written

@@ -134,7 +134,7 @@ class JsonLines:
                 tuple(map(self._names.clean, warnings)) if warnings else (),
             )
         )
-        return visible_json(line)
+        return line if line.isascii() and b"\x7f" not in line else visible_json(line)
 
     def record(self, record: logging.LogRecord) -> bytes:
         """A record of the program, with its extra fields and its exception."""

@@ -3,7 +3,7 @@
 How many series there can be:
 - made at start, at 0: for each provider what its requests can move (about 230 lines of exposition each, most of them
   buckets), and about 400 for the gateway itself;
-- at run time, per provider and model that answered at least once: at most 200 such pairs have series of their own and
+- at run time, per provider and model that answered at least once: at most 192 such pairs have series of their own and
   the first 50 of them histograms; later ones are `other`;
 - at run time, whatever else traffic brings (odd endpoints, models that never answered, statuses, kinds of failure): at
   most 148 series in all, see `rows.Rows`; beyond that the labels become `other`.
@@ -55,7 +55,7 @@ SPARE_CELLS = 65_536
 _MAX_KEPT_OUTCOMES = 8192
 _MAX_CELL = 2**63 - 1
 
-Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None]
+Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None, int | None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Metrics:
         self._block = block
         own = block.slot(slot)
         self._cells: Cells = own.cells
-        self._rows = Rows(self._families, own, preset)
+        self._rows = Rows(self._families, own, preset, endpoints)
         self._exposition = Exposition(self._families)
         self._moves: dict[Outcome, _Moves] = {}
         self._spend: dict[tuple[str | None, str | None], int] = {}
@@ -155,6 +155,7 @@ class Metrics:
             exchange.cache,
             exchange.cache_tier,
             exchange.error,
+            exchange.upstream_status,
         )
         usage = exchange.usage
         if usage is not None or exchange.saved_picodollars or exchange.cost_picodollars:
@@ -169,13 +170,10 @@ class Metrics:
         cells[moves.duration + bisect_left(DURATION.bounds, ticks)] += 1
         cells[moves.duration_sum] += ticks
         upstream_s = exchange.upstream_s
-        if upstream_s is not None:
-            if moves.provider_latency is not None:
-                ticks = int(upstream_s * US_PER_S)
-                cells[moves.provider_latency + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
-                cells[moves.provider_latency + PROVIDER_LATENCY.sum_cell] += ticks
-            if exchange.error is not None:
-                self._count_provider_error(exchange, exchange.error)
+        if upstream_s is not None and moves.provider_latency is not None:
+            ticks = int(upstream_s * US_PER_S)
+            cells[moves.provider_latency + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
+            cells[moves.provider_latency + PROVIDER_LATENCY.sum_cell] += ticks
         ttft_s = exchange.ttft_s
         if ttft_s is not None:
             ticks = int(ttft_s * US_PER_S)
@@ -230,12 +228,13 @@ class Metrics:
 
     def _resolve(self, outcome: Outcome) -> _Moves:
         """The cells of an outcome that was not met before."""
-        endpoint, provider, model, status, stream, cache, tier, error = outcome
+        endpoint, provider, model, status, stream, cache, tier, error, upstream_status = outcome
         rows, families = self._rows, self._families
         if error is None and status < 400 and model is not None and rows.prove(provider, model):
             self._moves.clear()
         ended = _ended(status, error)
         status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
+        # The label's list is hit, miss and bypass: where there is no cache, none was asked.
         shown_cache = "bypass" if cache == NONE else cache
         counters = [rows.request(endpoint, provider, model, ended, "true" if stream else "false", shown_cache)]
         if error is not None or ended == "error":
@@ -258,6 +257,7 @@ class Metrics:
             latency = rows.histogram(families.provider_latency, provider, model, "ok")
         elif error.value.fault == "upstream":
             latency = rows.histogram(families.provider_latency, provider, model, "error")
+            counters.append(rows.provider_error(provider, error.value.label, upstream_status))
         moves = _Moves(
             tuple(counters),
             rows.duration(endpoint, provider, status_class, shown_cache),
@@ -268,10 +268,6 @@ class Metrics:
             self._moves.clear()
         self._moves[outcome] = moves
         return moves
-
-    def _count_provider_error(self, exchange: FinishedExchange, error: ErrorKind) -> None:
-        if error.value.fault == "upstream":
-            self._cells[self._rows.provider_error(exchange.provider, error.value.label, exchange.upstream_status)] += 1
 
     def _account(self, exchange: FinishedExchange, usage: TokenUsage | None) -> None:
         """Tokens and money. The kinds of a prompt's tokens always add up to the prompt, whatever the provider says."""

@@ -28,8 +28,8 @@ from llm_edge_agent.telemetry.families import (
 )
 from llm_edge_agent.telemetry.slots import Slot
 
-MAX_PAIRS = 200
-"""Provider and model pairs with series of their own."""
+MAX_PAIRS = 192
+"""Provider and model pairs with series of their own, because one answered with the other."""
 MAX_HISTOGRAM_PAIRS = 50
 """Those among them with histograms of their own."""
 MAX_UNPROVEN_MODELS = 8
@@ -70,9 +70,9 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
     for endpoint in ("models", OTHER):
         keys += [f.duration.key(endpoint, NONE, status_class, "bypass") for status_class in STATUS_CLASSES]
     keys += [f.duration.key(OTHER, OTHER, status_class, "bypass") for status_class in STATUS_CLASSES]
-    keys += [
-        f.requests.key(OTHER, OTHER, OTHER, status, stream, "bypass") for status in STATUSES for stream in BOOLEANS
-    ]
+    for endpoint in (*endpoints, OTHER):
+        for status in STATUSES:
+            keys += [f.requests.key(endpoint, OTHER, OTHER, status, stream, "bypass") for stream in BOOLEANS]
     keys += [f.errors.key(OTHER, OTHER, kind) for kind in ERROR_TYPES]
     keys += [f.provider_errors.key(OTHER, kind, OTHER) for kind in UPSTREAM_ERROR_TYPES]
     keys += [f.warnings.key(OTHER)]
@@ -87,8 +87,10 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
 class Rows:
     """Finds or makes the rows of one slot."""
 
-    def __init__(self, families: Families, slot: Slot, preset: Iterable[int]) -> None:
+    def __init__(self, families: Families, slot: Slot, preset: Iterable[int], endpoints: Sequence[str]) -> None:
+        """`preset` and `endpoints`: those of `preset_keys`."""
         self._f = families
+        self._served = frozenset(endpoints)
         self._slot = slot
         self._providers = frozenset((*families.providers, NONE))
         self._models = frozenset(families.models)
@@ -103,6 +105,7 @@ class Rows:
         }
         self._proven: dict[tuple[str, str], bool] = {}
         self._unproven: set[str] = set()
+        self._warnings: dict[str, int] = {}
         preset_rows = frozenset(preset)
         for key in preset_rows:
             if slot.find(key) is None:
@@ -146,7 +149,7 @@ class Rows:
         """The row of labels that are few by nature: made if need be."""
         key = family.key(*labels)
         row = self._slot.find(key)
-        return row if row is not None else self._made(key)
+        return row if row is not None else self._preset(key)
 
     def request(
         self, endpoint: str, provider: str | None, model: str | None, status: str, stream: str, cache: str
@@ -156,7 +159,8 @@ class Rows:
         if not proven and not self._may_name(model):
             model = OTHER
         key = self._f.requests.key(endpoint, provider, model or OTHER, status, stream, cache)
-        fallback = self._f.requests.key(OTHER, OTHER, OTHER, status, stream, "bypass")
+        nearest = endpoint if endpoint in self._served else OTHER
+        fallback = self._f.requests.key(nearest, OTHER, OTHER, status, stream, "bypass")
         return self._find(self._f.requests, key, fallback, free=proven)
 
     def duration(self, endpoint: str, provider: str | None, status_class: str, cache: str) -> int:
@@ -190,8 +194,13 @@ class Rows:
     def warning(self, text: str) -> int:
         """The row of a warning such as `dropped:logit_bias`."""
         field = text.rpartition(":")[2]
-        key = self._f.warnings.key(field if field in _WARNING_FIELDS else OTHER)
-        return self._find(self._f.warnings, key, self._f.warnings.key(OTHER))
+        if field not in _WARNING_FIELDS:
+            field = OTHER
+        row = self._warnings.get(field)
+        if row is None:
+            key = self._f.warnings.key(field)
+            row = self._warnings[field] = self._find(self._f.warnings, key, self._f.warnings.key(OTHER))
+        return row
 
     def _endpoint(self, endpoint: str) -> str:
         return endpoint if endpoint in self._endpoints else OTHER
@@ -222,9 +231,9 @@ class Rows:
             row = self._slot.add(key)
             if row is not None and not free:
                 self._left[family.number] -= 1
-        return row if row is not None else self._made(fallback)
+        return row if row is not None else self._preset(fallback)
 
-    def _made(self, key: int) -> int:
+    def _preset(self, key: int) -> int:
         row = self._slot.find(key)
         if row is None:
             row = self._slot.add(key)

@@ -1,0 +1,387 @@
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as _parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.core.pricing import TokenUsage, usd
+from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
+from llm_edge_agent.telemetry.metrics import Metrics
+from tests.telemetry.exchanges import Finished, as_protocol, failed, hit
+
+parse_openmetrics: Callable[[str], Iterable[Metric]] = _parse_openmetrics
+PROVIDERS = ("openai", "anthropic")
+MODELS = ("gpt-5", "claude-opus-5-5")
+
+
+def series(metrics: Metrics) -> dict[str, str]:
+    """Every line of the exposition but process and runtime figures: series -> value as printed."""
+    lines = metrics.render(None)[0].decode().splitlines()
+    pairs = [line.rpartition(" ")[::2] for line in lines if line.startswith("llm_edge_")]
+    found = dict(pairs)
+    assert len(found) == len(pairs)
+    return found
+
+
+def moved(metrics: Metrics, *exchanges: Finished) -> dict[str, str]:
+    """What these exchanges changed, histograms left out."""
+    before = series(metrics)
+    for exchange in exchanges:
+        metrics.observe(as_protocol(exchange))
+    after = series(metrics)
+    return {name: value for name, value in after.items() if before.get(name) != value and "_seconds_" not in name}
+
+
+def test_a_cached_answer_moves_exactly_these() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    request = 'endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="true",cache="hit"'
+    assert moved(metrics, hit(stream=True, saved_picodollars=1_250_000)) == {
+        f"llm_edge_requests_total{{{request}}}": "1",
+        'llm_edge_cache_hits_total{tier="l1"}': "1",
+        'llm_edge_cache_lookups_total{result="hit"}': "1",
+        'llm_edge_cost_usd_total{provider="openai",model="gpt-5"}': "0.0",
+        'llm_edge_cost_saved_usd_total{provider="openai",model="gpt-5"}': "0.00000125",
+        'llm_edge_tokens_used_total{provider="openai",model="gpt-5"}': "0",
+        'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="uncached"}': "0",
+        'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="cache_read"}': "0",
+        'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="cache_write"}': "0",
+        'llm_edge_tokens_completion_total{provider="openai",model="gpt-5",kind="text"}': "0",
+        'llm_edge_tokens_completion_total{provider="openai",model="gpt-5",kind="reasoning"}': "0",
+    }
+
+
+def test_a_billed_answer_moves_tokens_by_kind_and_dollars() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    usage = TokenUsage(
+        prompt_tokens=100, completion_tokens=30, cache_read_tokens=40, cache_write_tokens=10, cache_write_1h_tokens=5,
+        reasoning_tokens=12,
+    )  # fmt: skip
+    changes = moved(metrics, Finished(usage=usage, cost_picodollars=123_456_789_012_345))
+    labels = 'provider="openai",model="gpt-5"'
+    assert {name: value for name, value in changes.items() if "token" in name or "cost" in name} == {
+        f"llm_edge_cost_usd_total{{{labels}}}": "123.456789012345",
+        f"llm_edge_cost_saved_usd_total{{{labels}}}": "0.0",
+        f"llm_edge_tokens_used_total{{{labels}}}": "130",
+        f'llm_edge_tokens_prompt_total{{{labels},kind="uncached"}}': "45",
+        f'llm_edge_tokens_prompt_total{{{labels},kind="cache_read"}}': "40",
+        f'llm_edge_tokens_prompt_total{{{labels},kind="cache_write"}}': "15",
+        f'llm_edge_tokens_completion_total{{{labels},kind="text"}}': "18",
+        f'llm_edge_tokens_completion_total{{{labels},kind="reasoning"}}': "12",
+    }
+
+
+@pytest.mark.parametrize(
+    ("exchange", "expected"),
+    [
+        (
+            failed(ErrorKind.UPSTREAM_OVERLOADED, upstream_status=529),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="error",stream="false",cache="miss"}',
+                'request_errors_total{endpoint="chat",provider="openai",error_type="overloaded"}',
+                'provider_errors_total{provider="openai",error_type="overloaded",status="529"}',
+                'cache_misses_total{tier="l1"}',
+                'cache_lookups_total{result="miss"}',
+            },
+        ),
+        (
+            failed(ErrorKind.UPSTREAM_INVALID, upstream_status=299, cache="bypass"),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="error",stream="false",cache="bypass"}',
+                'request_errors_total{endpoint="chat",provider="openai",error_type="upstream_5xx"}',
+                'provider_errors_total{provider="openai",error_type="upstream_5xx",status="other"}',
+                'cache_lookups_total{result="bypass"}',
+            },
+        ),
+        (
+            failed(ErrorKind.UNAUTHENTICATED, provider=None, model=None, cache="none", upstream_s=None),
+            {
+                'requests_total{endpoint="chat",provider="none",model="other",status="error",stream="false",cache="bypass"}',
+                'request_errors_total{endpoint="chat",provider="none",error_type="auth"}',
+            },
+        ),
+        (
+            failed(ErrorKind.CLIENT_GONE, stream=True, cache="bypass"),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="cancelled",stream="true",cache="bypass"}',
+                'request_errors_total{endpoint="chat",provider="openai",error_type="cancelled"}',
+                'cache_lookups_total{result="bypass"}',
+                'stream_interruptions_total{by="client"}',
+            },
+        ),
+        (
+            failed(ErrorKind.STREAM_INTERRUPTED, status=200, upstream_status=200, stream=True, cache="bypass"),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="error",stream="true",cache="bypass"}',
+                'request_errors_total{endpoint="chat",provider="openai",error_type="stream_interrupted"}',
+                'provider_errors_total{provider="openai",error_type="stream_interrupted",status="200"}',
+                'cache_lookups_total{result="bypass"}',
+                'stream_interruptions_total{by="upstream"}',
+            },
+        ),
+        (
+            hit(cache_tier="l2"),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="false",cache="hit"}',
+                'cache_hits_total{tier="l2"}',
+                'cache_misses_total{tier="l1"}',
+                'cache_lookups_total{result="hit"}',
+            },
+        ),
+        (
+            Finished(cache="bypass", warnings=("dropped:seed", "changed:seed", "dropped:my_own", "retired-model")),
+            {
+                'requests_total{endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="false",cache="bypass"}',
+                'cache_lookups_total{result="bypass"}',
+                'translation_warnings_total{field="seed"}',
+                'translation_warnings_total{field="other"}',
+                'translation_warnings_total{field="retired-model"}',
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_outcome_moves(exchange: Finished, expected: set[str]) -> None:
+    changes = moved(Metrics(PROVIDERS, MODELS, tiers=("l1",)), exchange)
+    assert set(changes) == {f"llm_edge_{name}" for name in expected}
+    assert changes.get('llm_edge_translation_warnings_total{field="seed"}', "2") == "2"
+
+
+def test_a_miss_counts_every_tier_that_was_asked() -> None:
+    changes = moved(Metrics(PROVIDERS, MODELS, tiers=("l1", "l2")), Finished())
+    assert changes['llm_edge_cache_misses_total{tier="l1"}'] == "1"
+    assert changes['llm_edge_cache_misses_total{tier="l2"}'] == "1"
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "le"), [(0.0, 0.005), (0.005, 0.005), (0.0051, 0.01), (600.0, 600.0), (601.0, None)]
+)
+def test_a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed(duration_s: float, le: float | None) -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    metrics.observe(as_protocol(Finished(duration_s=duration_s)))
+    labels = 'endpoint="chat",provider="openai",status_class="2xx",cache="miss"'
+    found = series(metrics)
+    name = "llm_edge_request_duration_seconds"
+    for bound in DURATION_BUCKETS_S:
+        inside = le is not None and bound >= le
+        assert found[f'{name}_bucket{{{labels},le="{bound}"}}'] == ("1" if inside else "0")
+    assert found[f'{name}_bucket{{{labels},le="+Inf"}}'] == found[f"{name}_count{{{labels}}}"] == "1"
+    assert Decimal(found[f"{name}_sum{{{labels}}}"]) == Decimal(str(duration_s))
+
+
+def test_waiting_for_a_provider_counts_only_where_it_was_the_one_to_answer() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    metrics.observe(as_protocol(Finished(upstream_s=1.5, stream=True, ttft_s=0.3)))
+    metrics.observe(as_protocol(failed(ErrorKind.UPSTREAM_TIMEOUT, upstream_s=30.0)))
+    metrics.observe(as_protocol(failed(ErrorKind.CLIENT_GONE, upstream_s=2.0)))
+    found = series(metrics)
+    labels = 'provider="openai",model="gpt-5"'
+    assert found[f'llm_edge_provider_latency_seconds_sum{{{labels},outcome="ok"}}'] == "1.500000"
+    assert found[f'llm_edge_provider_latency_seconds_sum{{{labels},outcome="error"}}'] == "30.000000"
+    assert found[f"llm_edge_time_to_first_token_seconds_count{{{labels}}}"] == "1"
+
+
+def test_a_cache_operation_is_measured_in_nanoseconds() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    metrics.observe_cache("l1", "get", 0.00000025)
+    metrics.observe_cache("l1", "get", 0.0004)
+    found = series(metrics)
+    labels = 'tier="l1",op="get"'
+    assert found[f"llm_edge_cache_latency_seconds_sum{{{labels}}}"] == "0.000400250"
+    assert found[f'llm_edge_cache_latency_seconds_bucket{{{labels},le="1e-05"}}'] == "1"
+    assert found[f'llm_edge_cache_latency_seconds_bucket{{{labels},le="0.0005"}}'] == "2"
+
+
+usages = st.none() | st.builds(
+    TokenUsage,
+    prompt_tokens=st.integers(0, 10**6),
+    completion_tokens=st.integers(0, 10**6),
+    cache_read_tokens=st.integers(0, 10**6),
+    cache_write_tokens=st.integers(0, 10**6),
+    reasoning_tokens=st.integers(0, 10**6),
+)
+exchanges = st.builds(
+    Finished,
+    endpoint=st.sampled_from(("chat", "models", "other")),
+    status=st.sampled_from((200, 400, 404, 429, 499, 502)),
+    stream=st.booleans(),
+    provider=st.sampled_from((*PROVIDERS, None, "made-up")),
+    model=st.sampled_from((*MODELS, None, "made-up")),
+    cache=st.sampled_from(("hit", "miss", "bypass", "none")),
+    cache_tier=st.sampled_from(("l1", "l2")),
+    duration_s=st.floats(0, 2000),
+    ttft_s=st.none() | st.floats(0, 100),
+    upstream_s=st.none() | st.floats(0, 1000),
+    usage=usages,
+    cost_picodollars=st.none() | st.integers(0, 10**15),
+    saved_picodollars=st.integers(0, 10**15),
+    error=st.none() | st.sampled_from(ErrorKind),
+    upstream_status=st.none() | st.integers(100, 999),
+    warnings=st.lists(st.sampled_from(("dropped:n", "changed:x")), max_size=2).map(tuple),
+)
+
+
+def total(families: list[Metric], sample_name: str, **labels: str) -> Fraction:
+    """The sum over every series of this name with these labels."""
+    return sum(
+        (
+            Fraction(sample.value)
+            for family in families
+            for sample in family.samples
+            if sample.name == sample_name and labels.items() <= sample.labels.items()
+        ),
+        Fraction(0),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(exchanges, max_size=30))
+def test_both_expositions_parse_and_say_what_was_observed(told: list[Finished]) -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    for exchange in told:
+        metrics.observe(as_protocol(exchange))
+    text, text_type = metrics.render(None)
+    openmetrics, openmetrics_type = metrics.render("application/openmetrics-text")
+    assert (text_type.split(";")[0], openmetrics_type.split(";")[0]) == ("text/plain", "application/openmetrics-text")
+    for parse, body in ((parse_text, text), (parse_openmetrics, openmetrics)):
+        families = list(parse(body.decode()))
+        assert total(families, "llm_edge_requests_total") == len(told)
+        assert total(families, "llm_edge_request_duration_seconds_count") == len(told)
+        assert total(families, "llm_edge_request_duration_seconds_bucket", le="+Inf") == len(told)
+        for stream in (True, False):
+            expected = sum(exchange.stream is stream for exchange in told)
+            assert total(families, "llm_edge_requests_total", stream=str(stream).lower()) == expected
+        for result in ("hit", "miss", "bypass"):
+            expected = sum(exchange.cache == result for exchange in told)
+            assert total(families, "llm_edge_cache_lookups_total", result=result) == expected
+        assert total(families, "llm_edge_cache_hits_total") == sum(exchange.cache == "hit" for exchange in told)
+        by_kind = Counter(exchange.error.value.label for exchange in told if exchange.error is not None)
+        for kind, count in by_kind.items():
+            assert total(families, "llm_edge_request_errors_total", error_type=kind) == count
+        warned = sum(len(exchange.warnings) for exchange in told)
+        assert total(families, "llm_edge_translation_warnings_total") == warned
+        first_tokens = sum(exchange.ttft_s is not None for exchange in told)
+        assert total(families, "llm_edge_time_to_first_token_seconds_count") == first_tokens
+        tokens = [exchange.usage for exchange in told if exchange.usage is not None]
+        prompt, completion = sum(u.prompt_tokens for u in tokens), sum(u.completion_tokens for u in tokens)
+        assert total(families, "llm_edge_tokens_used_total") == prompt + completion
+        assert total(families, "llm_edge_tokens_prompt_total") == prompt
+        assert total(families, "llm_edge_tokens_completion_total") == completion
+        assert total(families, "process_open_fds") > 0
+    printed = series(metrics)
+    cost = sum(Decimal(value) for name, value in printed.items() if name.startswith("llm_edge_cost_usd_total"))
+    saved = sum(Decimal(value) for name, value in printed.items() if name.startswith("llm_edge_cost_saved_usd_total"))
+    assert cost * 10**12 == sum(exchange.cost_picodollars or 0 for exchange in told)
+    assert saved * 10**12 == sum(exchange.saved_picodollars for exchange in told)
+    totals = metrics.totals()
+    assert totals.cost_picodollars == cost * 10**12
+    assert totals.saved_picodollars == saved * 10**12
+    assert totals.requests == sum(exchange.endpoint == "chat" for exchange in told)
+    assert totals.cache_hits == sum(exchange.cache == "hit" for exchange in told)
+
+
+def test_money_is_exact_where_floating_point_is_not() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    amounts = [1, 10**18 + 1, 333_333_333_333, 7]
+    for amount in amounts * 50:
+        metrics.observe(as_protocol(Finished(cost_picodollars=amount)))
+    printed = series(metrics)['llm_edge_cost_usd_total{provider="openai",model="gpt-5"}']
+    assert printed == usd(50 * sum(amounts)) == "50000016.6666666671"
+    assert metrics.totals().cost_picodollars == 50 * sum(amounts)
+
+
+def test_what_a_provider_claims_can_fill_a_counter_but_not_break_it() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    absurd = TokenUsage(prompt_tokens=10**30, completion_tokens=-5, cache_read_tokens=-1, reasoning_tokens=10**40)
+    for _ in range(3):
+        metrics.observe(as_protocol(Finished(usage=absurd, cost_picodollars=10**40)))
+    printed = series(metrics)
+    labels = 'provider="openai",model="gpt-5"'
+    assert printed[f'llm_edge_tokens_prompt_total{{{labels},kind="uncached"}}'] == str(2**63 - 1)
+    assert printed[f'llm_edge_tokens_completion_total{{{labels},kind="text"}}'] == "0"
+    requests = 'endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="false",cache="miss"'
+    assert printed[f"llm_edge_requests_total{{{requests}}}"] == "3"
+
+
+def test_the_series_of_known_providers_exist_at_zero() -> None:
+    printed = series(Metrics(PROVIDERS, MODELS))
+    for provider in PROVIDERS:
+        labels = f'provider="{provider}",model="other"'
+        assert printed[f"llm_edge_cost_usd_total{{{labels}}}"] == "0.0"
+        assert printed[f"llm_edge_tokens_used_total{{{labels}}}"] == "0"
+        assert printed[f'llm_edge_provider_latency_seconds_count{{{labels},outcome="ok"}}'] == "0"
+        requests = f'endpoint="chat",{labels},status="ok",stream="false",cache="hit"'
+        assert printed[f"llm_edge_requests_total{{{requests}}}"] == "0"
+    assert printed['llm_edge_cache_hits_total{tier="l1"}'] == "0"
+    assert {value for name, value in printed.items() if "build_info" not in name} <= {
+        "0",
+        "0.0",
+        "0.000000",
+        "0.000000000",
+    }
+
+
+def test_totals_are_about_completions() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    usage = TokenUsage(prompt_tokens=11, completion_tokens=3)
+    for exchange in (
+        Finished(usage=usage, cost_picodollars=99),
+        hit(saved_picodollars=99),
+        failed(ErrorKind.INVALID_JSON, provider=None, model=None, cache="none"),
+        failed(ErrorKind.CLIENT_GONE, cache="bypass"),
+        Finished(endpoint="models", provider=None, model=None, cache="none", upstream_s=None),
+        failed(ErrorKind.UNKNOWN_URL, endpoint="other", provider=None, model=None, cache="none"),
+    ):
+        metrics.observe(as_protocol(exchange))
+    totals = metrics.totals()
+    assert (totals.requests, totals.errors) == (4, 1)
+    assert (totals.cache_hits, totals.cache_lookups) == (1, 2)
+    assert (totals.prompt_tokens, totals.completion_tokens) == (11, 3)
+    assert (totals.cost_picodollars, totals.saved_picodollars) == (99, 99)
+
+
+def test_gauges_are_asked_at_each_scrape_and_replaced_by_name_and_labels() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    entries = [1]
+    metrics.gauge("llm_edge_cache_entries", {"tier": "l1"}, lambda: 99)
+    metrics.gauge("llm_edge_cache_entries", {"tier": "l1"}, lambda: entries[0])
+    assert series(metrics)['llm_edge_cache_entries{tier="l1"}'] == "1"
+    entries[0] = 5
+    assert series(metrics)['llm_edge_cache_entries{tier="l1"}'] == "5"
+
+
+FORKED = """
+import os
+from llm_edge_agent.telemetry.metrics import Metrics
+from tests.telemetry.exchanges import Finished, hit
+
+LISTS = (("openai", "anthropic"), ("gpt-5", "claude-opus-5-5"))
+block = Metrics.shared_block(*LISTS, workers=2)
+
+def worker(slot, exchanges):
+    child = os.fork()
+    if child == 0:
+        metrics = Metrics(*LISTS, block=block, slot=slot)
+        for exchange in exchanges:
+            metrics.observe(exchange)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+
+worker(0, [Finished(cost_picodollars=3), hit(), hit()])
+worker(1, [Finished(provider="anthropic", model="claude-opus-5-5", cost_picodollars=5), Finished(cost_picodollars=2)])
+worker(0, [hit()])
+totals = Metrics(*LISTS, block=block, slot=1).totals()
+print(totals.requests, totals.cache_hits, totals.cost_picodollars)
+"""
+
+
+def test_one_scrape_speaks_for_all_workers_the_dead_included() -> None:
+    found = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["6", "3", "10"]
