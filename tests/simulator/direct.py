@@ -22,6 +22,10 @@ class Collected:
         self.writes: list[bytes] = []
         self.ending: str | None = None
 
+    @property
+    def ended(self) -> bool:
+        return self.ending is not None
+
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
@@ -77,7 +81,7 @@ async def ask(
         return Got(reply.status, found, reply.body)
     sink = Collected()
     reply.start(sink)
-    while sink.ending is None:
+    while not sink.ended:
         await asyncio.sleep(0.001)
     return Got(reply.status, found, b"".join(sink.writes), sink.ending, sink.writes)
 
@@ -117,9 +121,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def function(name: str = "get_weather", **members: Any) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "parameters": SCHEMA, **members}}
+def function(tool_name: str = "get_weather", /, **members: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": tool_name, "parameters": SCHEMA, **members}}
 
 
-def tool(name: str = "get_weather", **members: Any) -> dict[str, Any]:
-    return {"name": name, "input_schema": SCHEMA, **members}
+def tool(tool_name: str = "get_weather", /, **members: Any) -> dict[str, Any]:
+    return {"name": tool_name, "input_schema": SCHEMA, **members}

@@ -1,5 +1,7 @@
 """What the simulated Anthropic refuses, and in which words."""
 
+# ruff: noqa: E501  (one row, one case: the tables are read across)
+
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from tests.simulator.direct import ANTHROPIC_KEY, MESSAGES, ask, message, simula
 OLD, NEW = "2023-06-01", "2026-10-21"
 USE = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris"}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}
-MARK = {"cache_control": {"type": "ephemeral"}}
+MARK: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 
 
 def assistant(*blocks: Any) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The cheapest possible upstream, for benchmarks: answers prepared once and sent without looking at the request."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from llm_edge_agent.http.messages import AbortReason, Complete, Request, Sink, header_block
 from llm_edge_agent.simulator.wire import data_event, named_event, to_json
 
 CHUNKS = 50
+WHOLE_BYTES = 860
 _WORD = "token "
 _TEXT = (
     "A gateway stands between applications and model providers. It gives every application one address and one API, "
@@ -63,17 +64,17 @@ class Now:
         self._reply = reply
 
     def __await__(self) -> Generator[Any, None, CannedStream]:
+        yield from ()
         return self._reply
-        yield
 
 
 class CannedReplies:
     """Whole answers of about 860 bytes and streams of 50 content events, for both dialects."""
 
     def __init__(self) -> None:
-        self._openai = Complete(200, _JSON, to_json(_completion()))
+        self._openai = Complete(200, _JSON, _whole(_completion))
         self._openai_stream = Now(CannedStream(tuple(_chunks())))
-        self._anthropic = Complete(200, _JSON, to_json(_message()))
+        self._anthropic = Complete(200, _JSON, _whole(_message))
         self._anthropic_stream = Now(CannedStream(tuple(_message_events())))
 
     def reply(self, request: Request) -> Complete | Now:
@@ -84,7 +85,13 @@ class CannedReplies:
         return self._openai_stream if streamed else self._openai
 
 
-def _completion() -> dict[str, object]:
+def _whole(make: Callable[[str], dict[str, object]]) -> bytes:
+    """The answer with its text repeated until the body has its size."""
+    room = WHOLE_BYTES - len(to_json(make("")))
+    return to_json(make((_TEXT + " " + _TEXT + " " + _TEXT)[:room]))
+
+
+def _completion(text: str) -> dict[str, object]:
     return {
         "id": "chatcmpl-canned0000000000000000000000",
         "object": "chat.completion",
@@ -93,7 +100,7 @@ def _completion() -> dict[str, object]:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": _TEXT, "refusal": None, "annotations": []},
+                "message": {"role": "assistant", "content": text, "refusal": None, "annotations": []},
                 "logprobs": None,
                 "finish_reason": "stop",
             }
@@ -126,13 +133,13 @@ def _chunks() -> list[bytes]:
     ]
 
 
-def _message() -> dict[str, object]:
+def _message(text: str) -> dict[str, object]:
     return {
         "id": "msg_01canned000000000000000",
         "type": "message",
         "role": "assistant",
         "model": "claude-haiku-4-5-20251001",
-        "content": [{"type": "text", "text": _TEXT}],
+        "content": [{"type": "text", "text": text}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
         "usage": {
@@ -147,7 +154,7 @@ def _message() -> dict[str, object]:
 
 
 def _message_events() -> list[bytes]:
-    start = {**_message(), "content": [], "stop_reason": None}
+    start = {**_message(""), "content": [], "stop_reason": None}
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": _WORD}}
     return [
         named_event({"type": "message_start", "message": start}),

@@ -79,9 +79,8 @@ class PrefixMemory:
         reached = 0
         next_step = _MIN_TOKENS
         for segment in segments:
-            data = segment.text.encode("utf-8", "surrogatepass")
-            digest.update(len(data).to_bytes(8))
-            for start in range(0, segment.tokens, _STEP_TOKENS) or (0,):
+            digest.update(b"\0")
+            for start in range(0, segment.tokens, _STEP_TOKENS):
                 part = segment.text[start * 4 : (start + _STEP_TOKENS) * 4]
                 digest.update(part.encode("utf-8", "surrogatepass"))
                 reached += min(_STEP_TOKENS, segment.tokens - start)

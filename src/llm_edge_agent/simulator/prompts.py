@@ -1,5 +1,6 @@
 """The text of a request as the providers count and cache it: segments in the order in which the model reads them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +29,8 @@ def json_segment(value: Any, ttl: Literal["5m", "1h"] | None = None) -> Segment:
 
 
 def image_segment(source: Mapping[str, Any], ttl: Literal["5m", "1h"] | None = None) -> Segment:
-    return Segment(msgspec.json.encode(source).decode(), tokens.IMAGE_TOKENS, ttl)
+    digest = hashlib.blake2b(msgspec.json.encode(source), digest_size=16).hexdigest()
+    return Segment(digest, tokens.IMAGE_TOKENS, ttl)
 
 
 def prompt_tokens(segments: Sequence[Segment]) -> int:

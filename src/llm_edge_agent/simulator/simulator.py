@@ -245,10 +245,14 @@ class Deferred:
         self._taken = False
 
     def __await__(self) -> Generator[Any, None, Complete | PacedStream]:
-        if self._wait_s == math.inf:
-            yield from asyncio.get_running_loop().create_future().__await__()
-        elif self._wait_s > 0:
-            yield from asyncio.sleep(self._wait_s).__await__()
+        try:
+            if self._wait_s == math.inf:
+                yield from asyncio.get_running_loop().create_future().__await__()
+            elif self._wait_s > 0:
+                yield from asyncio.sleep(self._wait_s).__await__()
+        except BaseException:
+            self._exchange.end(completed=False, aborted=True)
+            raise
         self._taken = True
         if isinstance(self._reply, Complete):
             self._exchange.end(completed=True, output_tokens=self._output_tokens)
