@@ -12,7 +12,7 @@ import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model
-from llm_edge_agent.dialects.chat_to_messages import reasoning, tools
+from llm_edge_agent.dialects.chat_to_messages import reasoning, structured, tools
 from llm_edge_agent.dialects.chat_to_messages.content import PartReader, limit_cache_markers
 from llm_edge_agent.dialects.chat_to_messages.conversation import Conversation
 from llm_edge_agent.dialects.chat_to_messages.fields import (
@@ -32,13 +32,11 @@ from llm_edge_agent.dialects.chat_to_messages.fields import (
     text,
     unsupported,
 )
-from llm_edge_agent.dialects.chat_to_messages.schema import prepare, reference_problem
 from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, TranslationOptions
 
 OLD_VERSION = "2023-06-01"
 """The last anthropic-version that takes sampling parameters at all."""
 
-_JSON_OBJECT_LINE = "Respond with a single JSON object and nothing else."
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().\-]{5,}[0-9]")
 _MAX_USER_ID = 256
@@ -102,8 +100,6 @@ class _Request:
         self._options = options
         self._losses = Losses(strict=options.strict)
         self._betas: dict[str, None] = {}
-        self._format: Json | None = None
-        self._schema_tool: str | None = None
         self._system_lines: list[str] = []
 
     def translate(self, upstream_model: str | None) -> Translated:
@@ -115,11 +111,13 @@ class _Request:
         conversation.read(self._in["messages"])
         plan = tools.read_tools(self._in, self._model, parts, self._losses)
         custom, legacy = plan.custom, plan.legacy
-        self._response_format(plan)
+        answer_form = structured.response_format(self._in, self._model, plan, self._losses)
+        if answer_form.line is not None:
+            self._system_lines.append(answer_form.line)
         if not plan.tools and conversation.tool_names:
             plan = tools.stubs(conversation.tool_names)
-        conversation.finish(prefill=self._rules.assistant_prefill and self._format is None)
-        thought = self._reasoning(plan, conversation)
+        conversation.finish(prefill=self._rules.assistant_prefill and answer_form.format is None)
+        thought = self._reasoning(plan, answer_form, conversation)
         thought, max_tokens = self._max_tokens(stream, thought)
         self._soften_choice(plan, thought)
         system = self._system(conversation)
@@ -133,7 +131,7 @@ class _Request:
         if plan.choice is not None:
             out["tool_choice"] = plan.choice
         out["messages"] = conversation.messages
-        self._thinking(out, thought)
+        self._thinking(out, thought, answer_form.format)
         self._sampling(out, thought.on)
         self._stop(out)
         self._user(out)
@@ -147,7 +145,7 @@ class _Request:
             include_usage=stream and self._stream_option("include_usage"),
             legacy_function_call=legacy,
             custom_tools=custom,
-            schema_tool=self._schema_tool,
+            schema_tool=answer_form.tool,
             expose_thinking=self._shows_thinking(),
             tool_ids=conversation.tool_ids,
         )
@@ -204,68 +202,15 @@ class _Request:
     def _shows_thinking(self) -> bool:
         return self._flag("include_reasoning", self._options.expose_thinking)
 
-    def _response_format(self, plan: tools.ToolPlan) -> None:
-        wanted = present(members(self._in.get("response_format", {"type": "text"}), "response_format"))
-        kind = required_text(wanted, "type", "response_format")
-        if kind == "json_object":
-            self._ask_for_json()
-        elif kind == "json_schema":
-            if "json_schema" not in wanted:
-                raise missing("response_format.json_schema")
-            self._json_schema(present(members(wanted["json_schema"], "response_format.json_schema")), plan)
-        elif kind != "text":
-            raise invalid(
-                f"Invalid value: '{kind[:64]}'. Supported values are: text, json_object, json_schema.",
-                "response_format.type",
-            )
-
-    def _ask_for_json(self) -> None:
-        self._losses.changed("response_format")
-        self._system_lines.append(_JSON_OBJECT_LINE)
-
-    def _json_schema(self, wanted: Json, plan: tools.ToolPlan) -> None:
-        param = "response_format.json_schema"
-        if "schema" not in wanted:
-            self._ask_for_json()
-            return
-        schema = members(wanted["schema"], f"{param}.schema")
-        description = text(wanted["description"], f"{param}.description") if "description" in wanted else None
-        if self._rules.structured_outputs:
-            problem = reference_problem(schema)
-            if problem is not None:
-                raise unsupported(
-                    f"The schema is not supported with this model: {problem}.", f"{param}.schema", "unsupported_value"
-                )
-            prepared, weaker = prepare(schema)
-            if weaker:
-                self._losses.changed("response_format")
-            if description is not None:
-                own = prepared.get("description")
-                prepared["description"] = f"{description}\n\n{own}" if isinstance(own, str) else description
-            self._format = {"type": "json_schema", "schema": prepared}
-            return
-        if not (self._rules.forced_tool_choice and self._model.tools):
-            raise unsupported(
-                "Structured outputs are not supported with this model.", "response_format", "unsupported_value"
-            )
-        if schema.get("type", "object") != "object":
-            raise unsupported(
-                "The schema of a structured output must be an object with this model.",
-                f"{param}.schema",
-                "unsupported_value",
-            )
-        name = text(wanted.get("name", "answer"), f"{param}.name")
-        input_schema = {"type": "object"} | {key: value for key, value in schema.items() if key != "$schema"}
-        name = tools.checked_name(name, f"{param}.name")
-        self._schema_tool = tools.add_schema_tool(plan, name, description, input_schema)
-
-    def _reasoning(self, plan: tools.ToolPlan, conversation: Conversation) -> reasoning.Reasoning:
+    def _reasoning(
+        self, plan: tools.ToolPlan, answer_form: structured.AnswerForm, conversation: Conversation
+    ) -> reasoning.Reasoning:
         effort = self._in.get("reasoning_effort")
         native = self._in.get("thinking")
         wish = reasoning.Wish(
             effort=None if effort is None else text(effort, "reasoning_effort"),
             forced_tool=plan.forced and self._rules.forced_tool_choice and native is None,
-            must_not_think=self._schema_tool is not None or conversation.holds_back_thinking(),
+            must_not_think=answer_form.tool is not None or conversation.holds_back_thinking(),
             show=self._shows_thinking(),
         )
         planned = reasoning.plan(wish, self._model, self._losses)
@@ -320,15 +265,15 @@ class _Request:
                 holders.append(block)
         limit_cache_markers(holders, 1 if "cache_control" in self._in else 0, self._losses)
 
-    def _thinking(self, out: Json, thought: reasoning.Reasoning) -> None:
+    def _thinking(self, out: Json, thought: reasoning.Reasoning, form: Json | None) -> None:
         if thought.thinking is not None:
             out["thinking"] = thought.thinking
         native = members(self._in.get("output_config", {}), "output_config")
         config: dict[str, Any] = {}
         if thought.effort is not None:
             config["effort"] = thought.effort
-        if self._format is not None:
-            config["format"] = self._format
+        if form is not None:
+            config["format"] = form
         config |= native
         if config:
             out["output_config"] = config
