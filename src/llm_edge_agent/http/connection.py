@@ -14,6 +14,8 @@ head only: bodies and what follows them never reach it, so it cannot find a mess
 import asyncio
 import math
 import re
+import socket
+import struct
 import time
 from typing import Final, cast
 
@@ -43,6 +45,8 @@ _REPLIES_IN_A_ROW = 32
 _METHODS = {
     name.encode("ascii"): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 }
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER of no seconds: closing resets the connection."""
 _IDLE, _HEAD, _BODY, _REPLY, _LINGER, _CLOSING, _CLOSED = range(7)
 
 
@@ -248,6 +252,8 @@ class Connection(asyncio.Protocol):
         if framed:
             self._close()
         else:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._give_up("shutdown")
 
     def _serve(self, data: bytes) -> None:
@@ -344,7 +350,8 @@ class Connection(asyncio.Protocol):
         request = self._request = Request(
             method, *located, fields, http_1_0=http_1_0, peer=self._peer, received_s=time.monotonic()
         )
-        self._keep = keeps_alive(fields.get(b"connection"), http_1_0)
+        # After CONNECT the client may already speak to whom it thinks is at the other end.
+        self._keep = method != "CONNECT" and keeps_alive(fields.get(b"connection"), http_1_0)
         inbound.in_flight += 1
         try:
             refusal = inbound.handler.head(request)
