@@ -187,7 +187,7 @@ def test_raising_a_limit_that_nobody_chose_is_no_change() -> None:
         pytest.param(models.ADAPTIVE, None, True, id="adaptive thinking not asked for"),
         pytest.param(models.DEFAULT_ON, "low", False, id="default thinking asked for"),
         pytest.param(models.DEFAULT_ON, "none", True, id="thinking switched off"),
-        pytest.param("claude-fable-5", "low", True, id="always thinks and takes it"),
+        pytest.param("claude-fable-5", None, False, id="always thinks"),
         pytest.param(models.BETWEEN_TOOLS, None, False, id="model refuses"),
     ],
 )

@@ -243,8 +243,7 @@ class _Request:
 
     def _soften_choice(self, plan: tools.ToolPlan, thought: reasoning.Reasoning) -> None:
         """A forced choice that the model refuses becomes a request in words."""
-        thinks_always = self._rules.thinking in ("always", "between_tools")
-        taken = self._rules.forced_tool_choice and (thinks_always or not thought.on)
+        taken = self._rules.forced_tool_choice and not thought.on
         if plan.forced and not taken:
             self._system_lines.append(tools.soften(plan, self._losses))
 
