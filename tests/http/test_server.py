@@ -71,10 +71,10 @@ async def test_one_exchange(site: Site, wire: bytes, status: int, body: str) -> 
 @pytest.mark.parametrize(
     ("request_line", "expected"),
     [
-        (get("/"), (f"GET /||0 {EMPTY}", {"content-length": "18"})),
+        (get("/"), (f"GET /||0 {EMPTY}", {"content-length": "17"})),
         (get("/", "Connection: keep-alive", version="1.0"), (f"GET /||0 {EMPTY}", {"connection": "keep-alive"})),
         (get("/stream"), ("one" + "two" * 100 + "three", {"transfer-encoding": "chunked"})),
-        (get("/", "Upgrade: websocket", "Connection: Upgrade"), (f"GET /||0 {EMPTY}", {"content-length": "18"})),
+        (get("/", "Upgrade: websocket", "Connection: Upgrade"), (f"GET /||0 {EMPTY}", {"content-length": "17"})),
         (post("/", b"GET / HTTP/1.1", "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings"), ("POST /||14 ", {})),
         (post("/deny", b"read all the same"), ("denied", {})),
         (get("/empty"), ("", {})),

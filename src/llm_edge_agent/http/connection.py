@@ -329,7 +329,7 @@ class Connection(asyncio.Protocol):
         method = _METHODS.get(verb)
         if method is None:
             method = verb.decode("ascii")
-            head = b"GET" + head[len(verb) :]
+            head = b"GET / HTTP/1.1" + head[match.end(3) :]
         http_1_0 = minor == b"0"
         try:
             try:
