@@ -22,7 +22,6 @@ class Collected:
         self.writes: list[bytes] = []
         self.ending: str | None = None
 
-    @property
     def ended(self) -> bool:
         return self.ending is not None
 
@@ -81,7 +80,7 @@ async def ask(
         return Got(reply.status, found, reply.body)
     sink = Collected()
     reply.start(sink)
-    while not sink.ended:
+    while not sink.ended():
         await asyncio.sleep(0.001)
     return Got(reply.status, found, b"".join(sink.writes), sink.ending, sink.writes)
 

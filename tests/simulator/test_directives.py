@@ -86,7 +86,7 @@ async def test_a_stalled_stream_ends_when_the_client_leaves(path: str, make: typ
     sim = simulator()
     reply, sink = await started(sim, path, make("[[sim: fail_after=4, mode=stall, tokens=10]]", stream=True))
     await asyncio.sleep(0.02)
-    assert not sink.ended
+    assert not sink.ended()
     assert sink.writes
     assert sim.open_exchanges == 1
     reply.abort("client_gone")

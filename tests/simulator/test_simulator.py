@@ -156,9 +156,9 @@ async def test_a_paused_stream_holds_back() -> None:
     held = len(sink.writes)
     await asyncio.sleep(0.01)
     assert len(sink.writes) == held
-    assert not sink.ended
+    assert not sink.ended()
     reply.resume()
-    while not sink.ended:
+    while not sink.ended():
         await asyncio.sleep(0.005)
     assert b"".join(sink.writes).endswith(b"data: [DONE]\n\n")
     assert sim.billed[-1].output_tokens == 100_000

@@ -44,7 +44,7 @@ def check(messages: Sequence[Mapping[str, Any]], model: AnthropicModel, version:
     if not messages:
         yield invalid("messages: at least one message is required")
     for index, message in enumerate(messages):
-        yield from _message(index, message, model, version)
+        yield from _message(index, message, model, version, last=index == len(messages) - 1)
     turns = merged(messages)
     if turns and turns[0].role != "user":
         yield invalid('messages: first message must use the "user" role')
@@ -53,21 +53,30 @@ def check(messages: Sequence[Mapping[str, Any]], model: AnthropicModel, version:
         yield from _prefill(turns[-1], model)
 
 
-def _message(index: int, message: Mapping[str, Any], model: AnthropicModel, version: str) -> Iterator[Refused]:
+def _message(
+    index: int, message: Mapping[str, Any], model: AnthropicModel, version: str, *, last: bool
+) -> Iterator[Refused]:
     role, found = message["role"], blocks(message["content"])
     if role == "system" and not model.mid_conversation_system:
         yield invalid(
             'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" '
             "as an input message role, for this model."
         )
-    if role != "assistant" and not found:
+    if not found and role != "assistant":
         yield invalid(f"messages.{index}: {role} messages must have non-empty content")
+    if not found and not last:
+        yield invalid(
+            f"messages.{index}: all messages must have non-empty content except for the optional final assistant "
+            "message"
+        )
     for position, block in enumerate(found):
         where = f"messages.{index}.content.{position}"
         kind = block["type"]
         if kind == "text":
             if not block["text"]:
                 yield invalid("messages: text content blocks must be non-empty")
+            if not block["text"].strip():
+                yield invalid("messages: text content blocks must contain non-whitespace text")
             if role == "user" and block.get("citations") and version == NEWEST_VERSION:
                 yield invalid(f"{where}.text.citations: Extra inputs are not permitted")
         allowed = _ALLOWED[role]

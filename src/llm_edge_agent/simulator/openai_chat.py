@@ -85,12 +85,6 @@ def find_chat_model(state: State, name: str) -> OpenAIModel:
     if model.mode == "responses":
         message = "This model is only supported in v1/responses and not in v1/chat/completions."
         raise openai_errors.invalid(message, "model", status=404)
-    if model.mode == "completion":
-        message = (
-            "This is not a chat model and thus not supported in the v1/chat/completions endpoint. "
-            "Did you mean to use v1/completions?"
-        )
-        raise openai_errors.invalid(message, "model", status=404)
     return model
 
 

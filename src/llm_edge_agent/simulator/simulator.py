@@ -131,7 +131,9 @@ class Simulator:
         if request.path == "/" and request.method in ("GET", "HEAD"):
             return self._deliver(exchange, side, Ready(body=b'{"simulator":"ready"}'), request_id)
         if request.method == "POST" and self._rng.random() < self.settings.error_rate:
-            raise side.error_of_status(self._rng.choice(_RANDOM_ERRORS[side.name]))
+            refused = side.error_of_status(self._rng.choice(_RANDOM_ERRORS[side.name]))
+            refused.headers = () if refused.status == 500 else (("retry-after", "1"),)
+            raise refused
         asked = Asked(
             method=request.method,
             path=request.path,

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Any
 
-from llm_edge_agent.simulator.anthropic_conversation import Turn
+from llm_edge_agent.simulator.anthropic_conversation import Turn, blocks
 from llm_edge_agent.simulator.wire import to_json
 
 _KEY = b"the simulator signs what it thought"
@@ -16,7 +16,7 @@ _PREFIX_BYTES = 8
 
 def conversation_digest(system: Any, tools: Any, turns: Sequence[Turn]) -> bytes:
     """What the thinking depends on: system, tools and the merged turns before it, cache markers left out."""
-    value = [_plain(system), _plain(tools), [[turn.role, _plain(turn.blocks)] for turn in turns]]
+    value = [_plain(blocks(system or ())), _plain(tools), [[turn.role, _plain(turn.blocks)] for turn in turns]]
     return hashlib.blake2b(to_json(value), digest_size=_PREFIX_BYTES).digest()
 
 
