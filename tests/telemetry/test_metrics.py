@@ -151,7 +151,12 @@ def test_a_billed_answer_moves_tokens_by_kind_and_dollars() -> None:
 def test_what_an_outcome_moves(exchange: Finished, expected: set[str]) -> None:
     changes = moved(Metrics(PROVIDERS, MODELS, tiers=("l1",)), exchange)
     assert set(changes) == {f"llm_edge_{name}" for name in expected}
-    assert changes.get('llm_edge_translation_warnings_total{field="seed"}', "2") == "2"
+
+
+def test_each_warning_counts_under_the_member_it_is_about() -> None:
+    changes = moved(Metrics(PROVIDERS, MODELS), Finished(warnings=("dropped:seed", "changed:seed", "dropped:mine")))
+    assert changes['llm_edge_translation_warnings_total{field="seed"}'] == "2"
+    assert changes['llm_edge_translation_warnings_total{field="other"}'] == "1"
 
 
 def test_a_miss_counts_every_tier_that_was_asked() -> None:

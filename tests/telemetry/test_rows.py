@@ -132,3 +132,12 @@ def test_a_full_slot_goes_on_counting_under_other() -> None:
                 told += 1
     assert count(metrics, "llm_edge_requests_total") == told
     assert count(metrics, "llm_edge_tokens_used_total") == told
+
+
+def test_what_is_kept_of_outcomes_is_bounded() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    for i in range(20_000):
+        metrics.observe(as_protocol(Finished(provider=f"provider-{i}", model=f"model-of-{i}", cost_picodollars=1)))
+    assert len(metrics._moves) <= 8192
+    assert len(metrics._spend) <= 8192
+    assert metrics.totals().cost_picodollars == 20_000

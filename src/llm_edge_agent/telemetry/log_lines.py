@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from llm_edge_agent import __version__
 from llm_edge_agent.core.pricing import usd
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
 from llm_edge_agent.telemetry.redaction import Redactor, visible, visible_json
+from llm_edge_agent.version import __version__
 
 SERVICE = "llm-edge-agent"
 ACCESS_LOGGER = "llm_edge_agent.access"

@@ -202,5 +202,5 @@ def _wants_colour() -> bool:
     """What the user's terminal conventions say; rich knows them, and configuration has no part in it."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_terminal=True)
     return not (console.no_color or console.is_dumb_terminal)

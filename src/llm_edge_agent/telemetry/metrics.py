@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from llm_edge_agent import __version__
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
@@ -49,6 +48,7 @@ from llm_edge_agent.telemetry.families import (
 )
 from llm_edge_agent.telemetry.rows import Rows, preset_keys
 from llm_edge_agent.telemetry.slots import WIDTH_MASK, Cells, SlotBlock
+from llm_edge_agent.version import __version__
 
 SPARE_CELLS = 65_536
 """Room of a slot beyond the rows it starts with."""

@@ -13,13 +13,14 @@ MIN_SECRET_CHARACTERS = 8
 
 _KEY_SHAPES = re.compile(
     r"""
-      (?P<scheme>\b(?:bearer|basic)\s+) [^\s"',;]+                                      # Authorization values
+      (?P<scheme>\bbearer\s+ | \bauthorization["']?\s*[:=]\s*["']?basic\s+) [^\s"',;]+   # Authorization values
     | (?P<field>\b(?:authorization|x-api-key|api-key|api_key|apikey)["']?\s*[:=]\s*["']?)
       (?!bearer\b|basic\b|none\b|null\b|\[redacted) [^\s"',;&]+                          # header or member with a key
     | (?P<url>://) [^\s/@]+ @                                                            # credentials in a URL
     | (?P<query>[?&](?:key|token|access_token)=) [^\s&"']+                               # keys in a query string
-    | (?<![A-Za-z0-9]) (?:sk|rk|gsk|csk|xai|pplx|nvapi|hf|r8|fw|key) [-_] [A-Za-z0-9_\-]{12,}
+    | (?<![A-Za-z0-9]) (?:sk|rk|gsk|csk|xai|pplx|nvapi|hf|r8|fw) [-_] [A-Za-z0-9_\-]{12,}
     | (?<![A-Za-z0-9]) sk- [A-Za-z0-9_\-]{4,}
+    | sk-(?:ant|proj|svcacct|or)- [A-Za-z0-9_\-]{4,}
     | (?<![A-Za-z0-9]) AIza [A-Za-z0-9_\-]{20,}                                          # Google
     """,
     re.VERBOSE | re.IGNORECASE,
