@@ -6,7 +6,7 @@ As a library: build an `AppConfig`, then either hand `asgi_app(config)` to an AS
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from llm_edge_agent.version import __version__
 
 if TYPE_CHECKING:
     from llm_edge_agent.app import AppState, initialize_app_state

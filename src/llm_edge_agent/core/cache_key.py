@@ -26,7 +26,8 @@ def cache_key(*, tenant: str, epoch: str, endpoint: str, model: str, namespace: 
     `model` is the resolved one with its provider; `material` comes from `strict_json.key_material`; `epoch` moves when
     the tenant's entries are purged.
     """
-    head = "\0".join(
-        f"{len(part)}:{part}" for part in (tenant, epoch, endpoint, model, namespace)
-    )  # the lengths make the separator unambiguous
-    return sha256(b"%b|%b|%b" % (VERSION, head.encode("utf-8", "surrogatepass"), material)).digest()
+    head = (
+        f"{len(tenant)}:{tenant}{len(epoch)}:{epoch}{len(endpoint)}:{endpoint}"
+        f"{len(model)}:{model}{len(namespace)}:{namespace}|"
+    )
+    return sha256(b"%b|%b%b" % (VERSION, head.encode("utf-8", "surrogatepass"), material)).digest()

@@ -213,12 +213,22 @@ class WireUsage(msgspec.Struct):
         )
 
 
-class _Choice(msgspec.Struct):
+class FinishedChoice(msgspec.Struct):
+    """How one choice ended. `warnings` come from our own translators: an answer that only paused (`pause_turn`) is
+    shown as `stop`, since OpenAI has no word for it, but is not whole."""
+
+    index: int = 0
     finish_reason: str | None = None
+    warnings: list[str] | None = None
+
+    @property
+    def ending(self) -> str | None:
+        """The finish reason, or the warning that qualifies it."""
+        return self.warnings[0] if self.warnings else self.finish_reason
 
 
 class _Answer(msgspec.Struct):
-    choices: list[_Choice]
+    choices: list[FinishedChoice]
     usage: WireUsage | None = None
     error: msgspec.Raw = ABSENT
     metadata: msgspec.Raw = ABSENT
@@ -257,7 +267,7 @@ def read_answer(raw: bytes) -> ChatAnswer:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is not a chat completion.")
     usage = answer.usage.tokens() if answer.usage is not None else None
     body = raw.strip() if answer.metadata == ABSENT else without_member(raw.strip(), "metadata")
-    return ChatAnswer(body, usage, tuple(choice.finish_reason for choice in answer.choices))
+    return ChatAnswer(body, usage, tuple(choice.ending for choice in answer.choices))
 
 
 _SURROGATE_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

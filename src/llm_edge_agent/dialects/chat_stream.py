@@ -20,19 +20,21 @@ import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects.chat import ABSENT, WireUsage, is_error, replace_surrogate_escapes, without_member
+from llm_edge_agent.dialects.chat import (
+    ABSENT,
+    FinishedChoice,
+    WireUsage,
+    is_error,
+    replace_surrogate_escapes,
+    without_member,
+)
 
 DONE = b"[DONE]"
 _DONE_EVENT = b"data: [DONE]\n\n"
 
 
-class _Choice(msgspec.Struct):
-    index: int = 0
-    finish_reason: str | None = None
-
-
 class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
+    choices: list[FinishedChoice] | None = None
     usage: WireUsage | None = None
     error: msgspec.Raw = ABSENT
     metadata: msgspec.Raw = ABSENT
@@ -141,7 +143,7 @@ class ChatStream:
         for choice in chunk.choices:
             if choice.finish_reason is not None:
                 finished = True
-                self.finish_reasons[choice.index] = choice.finish_reason
+                self.finish_reasons[choice.index] = choice.ending
             else:
                 self.finish_reasons.setdefault(choice.index, None)
         if finished:

@@ -7,13 +7,13 @@ from urllib.parse import unquote
 
 import msgspec
 
-from llm_edge_agent import __version__
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model, ModelTable
 from llm_edge_agent.core.routing import Directory
 from llm_edge_agent.gateway.attempts import Upstream
 from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.http.messages import Complete, Request
+from llm_edge_agent.version import __version__
 
 RenderMetrics = Callable[[str | None], tuple[bytes, str]]
 

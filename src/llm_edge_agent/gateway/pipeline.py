@@ -34,6 +34,7 @@ from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
     SSE_HEADERS,
     error_reply,
+    hit_metadata,
     metadata_object,
     relayed_headers,
     warnings_line,
@@ -46,6 +47,12 @@ from llm_edge_agent.http.origins import Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
 _log = logging.getLogger("llm_edge_agent.pipeline")
+
+MAX_REMEMBERED_BODIES = 1024
+MAX_REMEMBERED_BYTES = 8 * 1024
+MAX_REMEMBERED_KEYS = 8
+"""Bounds of the memo of bodies that were answered from the cache: an identical body needs no second reading, which
+is two thirds of a hit's cost."""
 
 CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
 
@@ -60,6 +67,24 @@ class PipelineSettings:
     response_metadata: Literal["body", "headers", "off"]
     translation: TranslationOptions
     timeouts: Timeouts
+
+
+class _Admitted:
+    """What reading a body told: everything but what its headers and its caller add."""
+
+    __slots__ = ("call", "keys", "known_model", "material", "shown_model", "target", "warnings")
+
+    def __init__(self, call: ChatCall, target: Target, material: bytes | None) -> None:
+        self.call = call
+        self.target = target
+        self.material = material
+        """Bytes for the cache key; None where policy keeps the request away from the cache."""
+        self.keys: dict[tuple[str, str], bytes] = {}
+        """Cache keys by tenant and namespace."""
+        model = target.model
+        self.shown_model = call.model[:128]
+        self.known_model = model.id if model.known else None
+        self.warnings = (f"{model.status}-model",) if model.status in ("retired", "deprecated") else ()
 
 
 class Miss(msgspec.Struct, frozen=True):
@@ -91,54 +116,76 @@ class ChatPipeline:
         self._pool = pool
         self._answers = answers
         self._sweep = sweep
+        self._admitted: dict[bytes, _Admitted] = {}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
 
-    def admit(self, request: Request, exchange: Exchange, principal: Principal) -> Complete | Miss:
+    def admit(self, request: Request, exchange: Exchange) -> Complete | Miss:
         """Everything that needs no waiting. Raises GatewayError where the request is refused."""
-        call = read_request(request.body, max_depth=self._settings.max_json_depth)
+        raw = request.body
+        admitted = self._admitted.get(raw)
+        if admitted is None:
+            admitted = self._read(raw)
+        call, target = admitted.call, admitted.target
         exchange.stream = call.stream
-        exchange.requested_model = call.model[:128]
-        control = cache_policy.parse_cache_control(
-            request.headers.get(b"cache-control"), request.headers.get(b"x-llm-edge-cache-control")
-        )
-        target = self._directory.resolve(call.model)
-        model = target.model
+        exchange.requested_model = admitted.shown_model
         exchange.provider = target.provider
-        exchange.model = model.id if model.known else None
-        if model.status == "retired" or model.status == "deprecated":
-            exchange.warnings = (f"{model.status}-model",)
-        key = self._key(call, target, control, principal)
-        if key is None:
+        exchange.model = admitted.known_model
+        if admitted.warnings:
+            exchange.warnings = admitted.warnings
+        headers = request.headers
+        control = cache_policy.parse_cache_control(
+            headers.get(b"cache-control"), headers.get(b"x-llm-edge-cache-control")
+        )
+        if admitted.material is None or not (control.read or control.write) or self._answers is None:
             exchange.cache = "bypass"
-            strict_json.refuse_doubles(call.body)
             return Miss(exchange, call, target, control, None)
+        key = self._key(admitted, control, exchange.principal)
         if not control.read:
             exchange.cache = "bypass"
-        elif self._answers is not None:
+        else:
             stored = self._answers.get(key)
             if stored is not None:
+                self._remember(raw, admitted)
                 return self._hit(stored, call, exchange)
             exchange.cache = "miss"
         return Miss(exchange, call, target, control, key if control.write else None)
 
-    def _key(self, call: ChatCall, target: Target, control: CacheControl, principal: Principal) -> bytes | None:
-        """The cache key, or None where neither reading nor storing is allowed."""
-        settings = self._settings
-        if (
-            self._answers is None
-            or not (control.read or control.write)
-            or not cache_policy.is_cacheable_request(call.body.value, settings.cache_policy)
+    def _read(self, raw: bytes) -> "_Admitted":
+        """Reads and checks a body, and resolves its model. Raises GatewayError."""
+        call = read_request(raw, max_depth=self._settings.max_json_depth)
+        target = self._directory.resolve(call.model)
+        material = None
+        if self._answers is not None and cache_policy.is_cacheable_request(
+            call.body.value, self._settings.cache_policy
         ):
-            return None
-        return cache_key(
-            tenant=principal.tenant if settings.cache_scope == "tenant" else "",
-            epoch="",
-            endpoint="chat",
-            model=f"{target.provider}/{target.upstream_model}",
-            namespace=control.namespace,
-            material=strict_json.key_material(call.body, NOT_KEYED),
-        )
+            material = strict_json.key_material(call.body, NOT_KEYED)
+        else:
+            strict_json.refuse_doubles(call.body)
+        return _Admitted(call, target, material)
+
+    def _remember(self, raw: bytes, admitted: "_Admitted") -> None:
+        """A body that was answered from the cache is likely to come again, byte for byte."""
+        if len(raw) <= MAX_REMEMBERED_BYTES:
+            if len(self._admitted) >= MAX_REMEMBERED_BODIES:
+                self._admitted.clear()
+            self._admitted[raw] = admitted
+
+    def _key(self, admitted: "_Admitted", control: CacheControl, principal: Principal) -> bytes:
+        tenant = principal.tenant if self._settings.cache_scope == "tenant" else ""
+        key = admitted.keys.get((tenant, control.namespace))
+        if key is None:
+            key = cache_key(
+                tenant=tenant,
+                epoch="",
+                endpoint="chat",
+                model=f"{admitted.target.provider}/{admitted.target.upstream_model}",
+                namespace=control.namespace,
+                material=admitted.material or b"",
+            )
+            if len(admitted.keys) < MAX_REMEMBERED_KEYS:
+                admitted.keys[tenant, control.namespace] = key
+        return key
 
     def _hit(self, stored: StoredAnswer, call: ChatCall, exchange: Exchange) -> Complete:
         exchange.cache = "hit"
@@ -146,22 +193,23 @@ class ChatPipeline:
         exchange.provider = stored.provider
         exchange.cost_picodollars = 0
         exchange.saved_picodollars = stored.cost_picodollars or 0
-        metadata = None
-        if self._in_body:
-            metadata = metadata_object(stored.provider, "l1", monotonic() - exchange.started_s, 0)
-        identity = b'"chatcmpl-%b"' % exchange.request_id.encode()
+        exchange.warnings = stored.warnings
+        now_s = monotonic()
+        metadata = hit_metadata(stored.provider, "l1", now_s - exchange.started_s) if self._in_body else None
+        request_id = exchange.request_id.encode()
+        identity = b'"chatcmpl-%b"' % request_id
         created = b"%d" % time.time()
         if call.stream:
-            head = SSE_HEADERS
+            kind = SSE_HEADERS
             body = stored.replay.stream(
                 identity=identity, created=created, metadata=metadata, show_usage=call.include_usage
             )
         else:
-            head = JSON_HEADERS
+            kind = JSON_HEADERS
             body = stored.replay.whole(identity=identity, created=created, metadata=metadata)
-        reply = Complete(200, head + self._own_headers(exchange, age_s=monotonic() - stored.stored_s), body)
+        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (kind, stored.header_lines, request_id, now_s - stored.stored_s)
         exchange.end(200)
-        return reply
+        return Complete(200, head, body)
 
     async def answer(self, miss: Miss) -> Complete | Relay:
         """The rest of the line, for what could not be answered at once. Ends the exchange on every path but a
@@ -229,7 +277,7 @@ class ChatPipeline:
         metadata = None
         if self._in_body:
             latency_s = monotonic() - exchange.started_s
-            metadata = metadata_object(upstream.name, None, latency_s, exchange.cost_picodollars)
+            metadata = metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
         headers = JSON_HEADERS + self._own_headers(exchange) + relayed_headers(answer.headers)
         exchange.end(200)
         return Complete(200, headers, with_metadata(whole.body, metadata))
@@ -260,7 +308,7 @@ class ChatPipeline:
             if not self._in_body:
                 return None
             latency_s = monotonic() - exchange.started_s
-            return metadata_object(upstream.name, None, latency_s, exchange.cost_picodollars)
+            return metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
 
         def on_failure(failure: UpstreamFailure) -> GatewayError:
             upstream.health.failed()
@@ -299,30 +347,31 @@ class ChatPipeline:
         if miss.key is None or self._answers is None:
             return
         if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
-            self._answers.put(
-                miss.key,
+            exchange = miss.exchange
+            stored = StoredAnswer(
                 Replay(answer.body),
-                provider=miss.target.provider,
-                cost_picodollars=miss.exchange.cost_picodollars,
-                ttl_s=miss.control.ttl_s,
+                miss.target.provider,
+                exchange.cost_picodollars,
+                exchange.warnings,
+                self._shared_lines(exchange, "hit-l1", 0),
             )
+            self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
 
-    def _own_headers(self, exchange: Exchange, *, age_s: float | None = None, cost: bool = True) -> bytes:
-        """The `x-llm-edge-*` lines. A stream's head cannot know its cost."""
-        hit = exchange.cache_tier is not None
-        lines = (
-            f"x-request-id: {exchange.request_id}\r\n"
-            f"x-llm-edge-cache: {'hit-' + str(exchange.cache_tier) if hit else exchange.cache}\r\n"
-            f"x-llm-edge-provider: {exchange.provider}\r\n"
+    def _own_headers(self, exchange: Exchange, *, cost: bool = True) -> bytes:
+        """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""
+        shared = self._shared_lines(exchange, exchange.cache, exchange.cost_picodollars if cost else None)
+        return b"%bx-request-id: %b\r\nx-llm-edge-attempts: %d\r\n" % (
+            shared,
+            exchange.request_id.encode(),
+            exchange.attempts,
         )
+
+    def _shared_lines(self, exchange: Exchange, cache: str, cost_picodollars: int | None) -> bytes:
+        lines = f"x-llm-edge-cache: {cache}\r\nx-llm-edge-provider: {exchange.provider}\r\n"
         if exchange.model is not None:
             lines += f"x-llm-edge-model: {exchange.model}\r\n"
-        if self._in_headers and cost and exchange.cost_picodollars is not None:
-            lines += f"x-llm-edge-cost-usd: {usd(exchange.cost_picodollars)}\r\n"
-        if age_s is not None:
-            lines += f"age: {int(age_s)}\r\n"
-        else:
-            lines += f"x-llm-edge-attempts: {exchange.attempts}\r\n"
+        if self._in_headers and cost_picodollars is not None:
+            lines += f"x-llm-edge-cost-usd: {usd(cost_picodollars)}\r\n"
         return (lines + warnings_line(exchange.warnings)).encode("ascii")
 
     def _error_headers(self, exchange: Exchange) -> bytes:

@@ -12,7 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import NamedTuple
 
-from llm_edge_agent.core.access import ANYONE, Keyring, Principal, presented_credentials
+from llm_edge_agent.core.access import ANYONE, Keyring, presented_credentials
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
@@ -83,18 +83,6 @@ def find_route(path: str) -> Route:
     return ROUTES.get(path.removesuffix("/"), UNKNOWN)
 
 
-class _Visit:
-    """What `head` found out, kept on the request for `handle`."""
-
-    __slots__ = ("exchange", "principal", "request_id", "route")
-
-    def __init__(self, route: Route, request_id: str, principal: Principal, exchange: Exchange | None) -> None:
-        self.route = route
-        self.request_id = request_id
-        self.principal = principal
-        self.exchange = exchange
-
-
 class GatewayHandler:
     """`http.messages.Handler` of the API listener."""
 
@@ -115,71 +103,60 @@ class GatewayHandler:
         self.draining = False
 
     def head(self, request: Request) -> Complete | None:
-        route = find_route(request.path)
-        given = request.headers.get(b"x-request-id")
+        route = ROUTES.get(request.path) or find_route(request.path)
+        headers = request.headers
+        given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given) is not None:
             request_id = given.decode("ascii")
         else:
             request_id = f"{self._id_prefix}{next(self._ids):08x}"
-        principal = ANYONE
-        error: GatewayError | None = None
+        exchange = request.context = Exchange(
+            request_id, route.endpoint, request.method, route.template, request.received_s, ANYONE, self._observers
+        )
         if self._keyring is not None and not route.open_to_all:
-            known = self._keyring.identify(presented_credentials(request.headers))
+            known = self._keyring.identify(presented_credentials(headers))
             if known is None:
-                error = _unauthenticated(request)
-            else:
-                principal = known
-        exchange = None
+                return self._turn_away(route, exchange, _unauthenticated(request))
+            exchange.principal = known
+        if request.method not in route.methods:
+            return self._turn_away(route, exchange, _misplaced(route, request))
+        if self.draining and route.counted:
+            error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.", retry_after_s=1)
+            return self._turn_away(route, exchange, error)
+        return None
+
+    def _turn_away(self, route: Route, exchange: Exchange, error: GatewayError) -> Complete:
         if route.counted:
-            exchange = Exchange(
-                request_id,
-                route.endpoint,
-                request.method,
-                route.template,
-                request.received_s or monotonic(),
-                principal,
-                self._observers,
-            )
-        request.context = _Visit(route, request_id, principal, exchange)
-        if error is None:
-            if request.method not in route.methods:
-                error = _misplaced(route, request)
-            elif self.draining and route.counted:
-                error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.", retry_after_s=1)
-        if error is None:
-            return None
-        if exchange is not None:
             exchange.end(error.status, error.kind)
         allow = b"allow: %b\r\n" % ", ".join(route.methods).encode() if error.status == 405 else b""
-        return error_reply(error, request_id, extra_headers=allow, close=self.draining)
+        return error_reply(error, exchange.request_id, extra_headers=allow, close=self.draining)
 
     def handle(self, request: Request) -> Complete | Awaitable[Complete | Streaming]:
-        visit = request.context
-        if not isinstance(visit, _Visit):
+        exchange = request.context
+        if not isinstance(exchange, Exchange):
             raise TypeError("handle() follows head()")
-        exchange = visit.exchange
-        if exchange is None:
-            return self._admin.reply(visit.route.template, request, visit.request_id)
+        template = exchange.route
         try:
-            if visit.route is CHAT:
-                outcome = self._pipeline.admit(request, exchange, visit.principal)
+            if template == CHAT.template:
+                outcome = self._pipeline.admit(request, exchange)
                 if isinstance(outcome, Miss):
                     return self._pipeline.answer(outcome)
                 return outcome
-            reply = self._admin.models(request, visit.request_id)
+            if template not in (MODELS.template, MODEL.template):
+                return self._admin.reply(template, request, exchange.request_id)
+            reply = self._admin.models(request, exchange.request_id)
         except GatewayError as error:
             exchange.end(error.status, error.kind)
-            return error_reply(error, visit.request_id)
+            return error_reply(error, exchange.request_id)
         except Exception:
-            _log.exception("unexpected failure while admitting request %s", visit.request_id)
+            _log.exception("unexpected failure while admitting request %s", exchange.request_id)
             internal = GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
             exchange.end(internal.status, internal.kind)
-            return error_reply(internal, visit.request_id)
+            return error_reply(internal, exchange.request_id)
         exchange.end(reply.status)
         return reply
 
     def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
-        visit = request.context if request is not None else None
         kind = _REFUSALS[refusal]
         error = GatewayError(
             kind,
@@ -187,15 +164,15 @@ class GatewayHandler:
             status=_REFUSAL_STATUS.get(refusal),
             retry_after_s=1 if refusal == "shutting_down" else None,
         )
-        if isinstance(visit, _Visit):
-            request_id, exchange = visit.request_id, visit.exchange
-        else:
-            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+        exchange = request.context if request is not None else None
+        if not isinstance(exchange, Exchange):
             method = request.method if request is not None else "other"
-            exchange = Exchange(request_id, "other", method, "other", monotonic(), ANYONE, self._observers)
-        if exchange is not None:
-            exchange.end(error.status, kind)
-        return error_reply(error, request_id, close=True)
+            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+            exchange = Exchange(
+                request_id, UNKNOWN.endpoint, method, UNKNOWN.template, monotonic(), ANYONE, self._observers
+            )
+        exchange.end(error.status, kind)
+        return error_reply(error, exchange.request_id, close=True)
 
 
 class MetricsHandler:

@@ -10,15 +10,26 @@ TTL_JITTER = 0.1
 
 
 class StoredAnswer:
-    """One answer, ready to be replayed."""
+    """One answer, ready to be replayed, with what its replies say of it."""
 
-    __slots__ = ("cost_picodollars", "provider", "replay", "stored_s", "weight_bytes")
+    __slots__ = ("cost_picodollars", "header_lines", "provider", "replay", "stored_s", "warnings", "weight_bytes")
 
-    def __init__(self, replay: Replay, provider: str, cost_picodollars: int | None) -> None:
+    def __init__(
+        self,
+        replay: Replay,
+        provider: str,
+        cost_picodollars: int | None,
+        warnings: tuple[str, ...],
+        header_lines: bytes,
+    ) -> None:
         self.replay = replay
         self.provider = provider
         self.cost_picodollars = cost_picodollars
         """What the answer cost, and so what each hit saves; None where unknown."""
+        self.warnings = warnings
+        """Of the request that made it: what was dropped then is missing from the answer still."""
+        self.header_lines = header_lines
+        """The lines that every hit's head has in common."""
         self.stored_s = monotonic()
         # A replayed stream is prepared on demand and about as large again; counted from the start, since the weight
         # of an entry cannot change.
@@ -34,13 +45,11 @@ class Answers:
         self.get = memory.get
         """The stored answer under a key, or None."""
 
-    def put(
-        self, key: bytes, replay: Replay, *, provider: str, cost_picodollars: int | None, ttl_s: float | None
-    ) -> None:
+    def put(self, key: bytes, answer: StoredAnswer, *, ttl_s: float | None) -> None:
         """Stores an answer for `ttl_s` seconds (None: the configured time), less a jitter taken from the key."""
         longest_s = self._memory.ttl_s if ttl_s is None else min(ttl_s, self._memory.ttl_s)
         jitter = TTL_JITTER * key[0] / 255
-        self._memory.set(key, StoredAnswer(replay, provider, cost_picodollars), ttl_s=longest_s * (1 - jitter))
+        self._memory.set(key, answer, ttl_s=longest_s * (1 - jitter))
 
     def entries(self) -> int:
         return self._memory.entries()
