@@ -75,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_quiet_bytes",
         "_status",
         "_sweep",
+        "_tail",
         "_tls_body",
         "_transport",
         "deadline_s",
@@ -101,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._quiet_bytes = 0
+        self._tail = b""
         self._body_done = False
         self._interim = 0
         self._status = 0
@@ -332,6 +334,7 @@ class UpstreamConnection(asyncio.Protocol):
                 elif coding.lower() == b"chunked":
                     self._framing = _CHUNKED
                     self._quiet_bytes = 0
+                    self._tail = b""
                     self._headers = {}  # trailers end here
                     if self._old_version:
                         self._keep_alive = False  # RFC 9112 6.1: an HTTP/1.0 peer's framing is not to be trusted
@@ -368,6 +371,7 @@ class UpstreamConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             return
+        tail = self._tail = data[-5:] if len(data) > 4 else (self._tail + data)[-5:]
         chunks = self._chunks
         broken = False
         try:
@@ -383,7 +387,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._quiet_bytes += len(data)
         if self._body_done:
             # The parser swallows line ends between messages: a clean end is exactly one empty line.
-            if broken or data[-4:] != _HEAD_END or data[-5:-4] in (b"", b"\r", b"\n"):
+            if broken or tail[1:] != _HEAD_END or tail[0] in _HEAD_END:
                 self._keep_alive = False
             self._complete(answer, body)
             return

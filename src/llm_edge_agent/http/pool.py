@@ -9,6 +9,7 @@ on a fresh connection (RFC 9110, section 9.2.2: an answer that never began).
 import asyncio
 import ssl
 from time import monotonic
+from urllib.parse import quote
 
 from llm_edge_agent.http.answer import UpstreamAnswer
 from llm_edge_agent.http.client import UpstreamConnection
@@ -131,7 +132,10 @@ class UpstreamPool:
         stack = self._stacks.get(key)
         if stack is None:
             stack = self._stacks[key] = _Stack(self, *key)
-        route = self._routes[origin] = _Route(origin, stack)
+        try:
+            route = self._routes[origin] = _Route(origin, stack)
+        except UnicodeError:
+            raise UpstreamFailure(FailureReason.DNS, "the host name cannot be encoded") from None
         return route
 
     async def _open(self, stack: "_Stack", timeouts: Timeouts, deadline_s: float) -> UpstreamConnection:
@@ -213,7 +217,7 @@ class _Route:
 
     def __init__(self, origin: Origin, stack: _Stack) -> None:
         host = origin.host_header
-        name = host if host.isascii() else host.encode("idna").decode()
-        self.before_path = b" " + origin.prefix.encode()
-        self.after_path = b" HTTP/1.1\r\nhost: " + name.encode() + b"\r\naccept-encoding: identity\r\n"
+        name = host.encode("ascii" if host.isascii() else "idna")
+        self.before_path = b" " + quote(origin.prefix, safe="/%:@!$&'()*+,;=~").encode("ascii")
+        self.after_path = b" HTTP/1.1\r\nhost: " + name + b"\r\naccept-encoding: identity\r\n"
         self.stack = stack
