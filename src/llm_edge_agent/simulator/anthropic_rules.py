@@ -1,5 +1,6 @@
 """What Anthropic refuses beyond the shape of the body: rules of the model, of the API version, and of thinking."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,10 +9,12 @@ from llm_edge_agent.simulator.anthropic_conversation import NEWEST_VERSION, bloc
 from llm_edge_agent.simulator.anthropic_errors import invalid
 from llm_edge_agent.simulator.catalog import AnthropicModel
 from llm_edge_agent.simulator.refusals import Refused
+from llm_edge_agent.simulator.schema_instances import resolved
 
 Body = Mapping[str, Any]
 
 MAX_BREAKPOINTS = 4
+MAX_STRICT_TOOLS = 20
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _UNSUPPORTED = {
     "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -93,6 +96,9 @@ def _tools(body: Body, model: AnthropicModel) -> Iterator[Refused]:
     for index, tool in enumerate(tools):
         if tool.get("strict") and (found := schema_problem(tool["input_schema"])):
             yield invalid(f"tools.{index}.custom.input_schema: {found}")
+    strict = sum(1 for tool in tools if tool.get("strict"))
+    if strict > MAX_STRICT_TOOLS:
+        yield invalid(f"tools: Too many strict tools ({strict}). The maximum number supported is {MAX_STRICT_TOOLS}.")
     if not tools and any(
         block["type"] in ("tool_use", "tool_result")
         for message in body["messages"]
@@ -212,31 +218,51 @@ def count_breakpoints(value: Any) -> int:
 
 def schema_problem(schema: Any) -> str | None:
     """The first thing in a schema that the grammar compiler does not take, or None."""
+    return _uncompilable(schema, schema, ())
+
+
+def _uncompilable(schema: Any, root: Any, within: tuple[str, ...]) -> str | None:
+    """`within` holds the references that led here: one of them again would be a recursive schema."""
     if isinstance(schema, list):
-        return next((found for each in schema if (found := schema_problem(each))), None)
+        return next((found for each in schema if (found := _uncompilable(each, root, within))), None)
     if not isinstance(schema, Mapping):
         return None
     reference = schema.get("$ref")
-    if isinstance(reference, str) and not reference.startswith("#"):
-        return f"External $ref '{reference}' is not supported"
+    if isinstance(reference, str):
+        if not reference.startswith("#"):
+            return f"External $ref '{reference}' is not supported"
+        if reference in within:
+            return f"Circular reference detected in schema definitions: {reference}"
+        if found := _uncompilable(resolved(root, reference), root, (*within, reference)):
+            return found
     kinds = schema.get("type")
     for kind in kinds if isinstance(kinds, list) else (kinds,):
-        if kind == "object" and schema.get("additionalProperties") is not False:
-            return "For 'object' type, 'additionalProperties' must be explicitly set to false"
-        for name in _UNSUPPORTED.get(str(kind), ()):
-            if name in schema:
-                return f"For '{kind}' type, property '{name}' is not supported"
-        if kind == "array" and schema.get("minItems", 0) > 1:
-            return (
-                f"For 'array' type, 'minItems' values other than 0 or 1 are not supported. Found: {schema['minItems']}"
-            )
-        if kind == "string" and "format" in schema and schema["format"] not in _FORMATS:
-            return f"For 'string' type, 'format' value '{schema['format']}' is not supported"
+        if found := _unsupported(str(kind), schema):
+            return found
     for key in ("properties", "$defs", "definitions"):
         for each in (schema.get(key) or {}).values():
-            if found := schema_problem(each):
+            if found := _uncompilable(each, root, within):
                 return found
     return next(
-        (found for key in ("items", "anyOf", "allOf") if key in schema and (found := schema_problem(schema[key]))),
+        (
+            found
+            for key in ("items", "anyOf", "allOf")
+            if key in schema and (found := _uncompilable(schema[key], root, within))
+        ),
         None,
     )
+
+
+def _unsupported(kind: str, schema: Mapping[str, Any]) -> str | None:
+    if kind == "object" and schema.get("additionalProperties") is not False:
+        return "For 'object' type, 'additionalProperties' must be explicitly set to false"
+    for name in _UNSUPPORTED.get(kind, ()):
+        if name in schema:
+            return f"For '{kind}' type, property '{name}' is not supported"
+    if kind == "array" and schema.get("minItems", 0) > 1:
+        return f"For 'array' type, 'minItems' values other than 0 or 1 are not supported. Found: {schema['minItems']}"
+    if kind == "string" and "format" in schema and schema["format"] not in _FORMATS:
+        return f"For 'string' type, 'format' value '{schema['format']}' is not supported"
+    if kind == "string" and re.search(r"\(\?<?[=!]", str(schema.get("pattern", ""))):
+        return "For 'string' type, 'pattern' with lookaround is not supported"
+    return None

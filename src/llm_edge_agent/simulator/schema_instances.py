@@ -42,7 +42,7 @@ def _value(schema: Any, root: Schema, name: str | None, key: str, depth: int) ->
     if not isinstance(schema, Mapping):
         return {}
     if "$ref" in schema:
-        return _value(_resolve(root, schema["$ref"]), root, name, key, depth + 1)
+        return _value(resolved(root, schema["$ref"]), root, name, key, depth + 1)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -96,7 +96,7 @@ def _merged(schema: Schema, root: Schema) -> Schema:
     own = {key: each for key, each in schema.items() if key != "allOf"}
     for part in [*schema["allOf"], own]:
         while isinstance(part, Mapping) and "$ref" in part:
-            part = _resolve(root, part["$ref"])
+            part = resolved(root, part["$ref"])
         if isinstance(part, Mapping):
             properties = {**merged.get("properties", {}), **part.get("properties", {})}
             required = [*merged.get("required", []), *part.get("required", [])]
@@ -106,7 +106,8 @@ def _merged(schema: Schema, root: Schema) -> Schema:
     return merged
 
 
-def _resolve(root: Schema, reference: str) -> Any:
+def resolved(root: Schema, reference: str) -> Any:
+    """What a local reference (`#/$defs/x`) points at in `root`; an empty schema where it points at nothing."""
     found: Any = root
     for part in reference.removeprefix("#").strip("/").split("/"):
         if part:
