@@ -158,7 +158,7 @@ LENGTHS: list[tuple[dict[bytes, bytes], int | Refusal]] = [
         for value in (
             *(b"", b"chunked, chunked", b"gzip, chunked", b"chunked, gzip", b"gzip", b"identity", b"xchunked"),
             *(b"chunked;a=b", b"x-chunked, foo", b"foo\tbar", b"foo bar", b"'chunked'", b"foo,", b",chunked"),
-            *(b"chunked, foo, chunked", b"\x0bchunked", b"chunke\xe4"),
+            *(b"chunked, foo, chunked", b"chunked, foo", b"\x0bchunked", b"chunke\xe4"),
         )
     ),
     ({b"transfer-encoding": b"foo"}, "not_implemented"),

@@ -12,10 +12,13 @@ head only: bodies and what follows them never reach it, so it cannot find a mess
 """
 
 import asyncio
+import fcntl
 import math
 import re
 import socket
 import struct
+import sys
+import termios
 import time
 from typing import Final, cast
 
@@ -181,7 +184,7 @@ class Connection(asyncio.Protocol):
         timeout_s = self._inbound.limits.write_timeout_s
         buffered = self._transport.get_write_buffer_size()
         if buffered:
-            flushed = self._written - buffered
+            flushed = self._written - buffered - self._unacknowledged()
             if flushed != self._flushed:
                 self._flushed = flushed
                 self._progress_s = now
@@ -201,6 +204,15 @@ class Connection(asyncio.Protocol):
             self._give_up("client_gone")
         else:
             self._close()
+
+    def _unacknowledged(self) -> int:
+        """Bytes in the kernel that the client has not taken. Where the system does not tell, 0: then a client is seen
+        to take something only when the kernel has room for more, which at a large send buffer may be seldom."""
+        sock = self._transport.get_extra_info("socket")
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
 
     def drain(self) -> None:
         """Closes the connection at once where no request is on it, not even in part."""

@@ -81,7 +81,7 @@ def body_length(headers: Mapping[bytes, bytes], http_1_0: bool) -> int:
     disguised = any(b"chunk" in each and each != b"chunked" for each in codings)
     if (
         not disguised
-        and codings.count(b"chunked") <= 1
+        and b"chunked" not in codings[:-1]
         and all(_TOKEN_ONLY.fullmatch(each) for each in codings)
         and not _KNOWN_CODINGS.issuperset(codings)
     ):
