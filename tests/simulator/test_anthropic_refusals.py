@@ -101,6 +101,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("tool name twice", OLD, message(tools=[tool(), tool()]), "tools: Tool names must be unique."),
     ("tool schema", OLD, message(tools=[tool(input_schema={"properties": {}})]), "tools.0.custom.input_schema.type: Field required"),
     ("tool schema type", OLD, message(tools=[tool(input_schema={"type": "array"})]), "tools.0.custom.input_schema.type: Input should be 'object'"),
+    ("tool with no schema", OLD, message(tools=[tool(input_schema={"type": "object", "properties": []})]), "tools.0.custom.input_schema: JSON schema is invalid."),
     ("tool without schema", OLD, message(tools=[{"name": "x"}]), "tools.0.custom.input_schema: Field required"),
     ("tool of OpenAI", OLD, message(tools=[{"type": "function", "function": {"name": "x"}}]), "tools.0: Input tag 'function' found using 'type'"),
     ("strict tool", OLD, message(tools=[tool(strict=True, input_schema={"type": "object"})]), "tools.0.custom.input_schema: For 'object' type"),

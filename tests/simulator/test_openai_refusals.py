@@ -72,6 +72,8 @@ REFUSED: list[tuple[str, Any, int, str | None, str | None]] = [
     ("schema without name", chat(response_format={"type": "json_schema", "json_schema": {}}), 400, "missing_required_parameter", "response_format.json_schema.name"),
     ("strict open object", chat(response_format=schema("x", strict=True)), 400, None, "response_format"),
     ("strict no object", chat(response_format=NO_OBJECT), 400, None, "response_format"),
+    ("no schema", chat(tools=[function(parameters={"type": "objekt"})]), 400, "invalid_function_parameters", "tools[0].function.parameters"),
+    ("no schema below", chat(functions=[{"name": "f", "parameters": {"type": "object", "properties": {"a": {"required": "a"}}}}]), 400, "invalid_function_parameters", "functions[0].parameters"),
     ("strict tool", chat(tools=[function(strict=True, parameters={"type": "object", "properties": {}})]), 400, "invalid_function_parameters", "tools[0].function.parameters"),
     ("json_object unsaid", chat("hello", response_format={"type": "json_object"}), 400, None, "messages"),
     ("stream_options", chat(stream_options={"include_usage": True}), 400, None, "stream_options"),

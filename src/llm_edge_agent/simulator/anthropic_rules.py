@@ -9,6 +9,7 @@ from llm_edge_agent.simulator.anthropic_conversation import NEWEST_VERSION, bloc
 from llm_edge_agent.simulator.anthropic_errors import invalid
 from llm_edge_agent.simulator.catalog import AnthropicModel
 from llm_edge_agent.simulator.refusals import Refused
+from llm_edge_agent.simulator.schema_form import malformed
 from llm_edge_agent.simulator.schema_instances import resolved
 
 Body = Mapping[str, Any]
@@ -94,7 +95,12 @@ def _tools(body: Body, model: AnthropicModel) -> Iterator[Refused]:
         if thinking_on(body, model) and "disabled" not in model.thinking_types:
             yield invalid("Thinking may not be enabled when tool_choice forces tool use.")
     for index, tool in enumerate(tools):
-        if tool.get("strict") and (found := schema_problem(tool["input_schema"])):
+        if found := malformed(tool.get("input_schema", {})):
+            yield invalid(
+                f"tools.{index}.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft 2020-12 "
+                f"(https://json-schema.org/draft/2020-12): {found}"
+            )
+        if tool.get("strict") and (found := schema_problem(tool.get("input_schema", {}))):
             yield invalid(f"tools.{index}.custom.input_schema: {found}")
     strict = sum(1 for tool in tools if tool.get("strict"))
     if strict > MAX_STRICT_TOOLS:
@@ -165,7 +171,7 @@ def _format(body: Body, model: AnthropicModel) -> Iterator[Refused]:
         return
     if not model.structured_outputs:
         yield invalid(f"'{model.id}' does not support output format.")
-    if found := schema_problem(wanted["schema"]):
+    if found := malformed(wanted["schema"]) or schema_problem(wanted["schema"]):
         yield invalid(f"output_config.format.schema: {found}")
     if body["messages"] and body["messages"][-1]["role"] == "assistant":
         yield invalid("Prefilling assistant messages is not supported when using output format.")

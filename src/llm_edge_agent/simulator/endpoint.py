@@ -38,7 +38,6 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes
-    request_id: str
     unix_s: float
     now_s: float
 

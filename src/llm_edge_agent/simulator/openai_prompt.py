@@ -6,7 +6,7 @@ from typing import Any
 from llm_edge_agent.simulator.answers import ToolSpec, Turn
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.directives import Directives
-from llm_edge_agent.simulator.openai_rules import effective_effort
+from llm_edge_agent.simulator.openai_rules import allowed_name, effective_effort
 from llm_edge_agent.simulator.prompts import Segment, image_segment, json_segment, text_segment
 
 Body = Mapping[str, Any]
@@ -95,7 +95,7 @@ def _tools(body: Body) -> tuple[str, tuple[ToolSpec, ...]]:
         return choice, tuple(tools)
     if choice.get("type") == "allowed_tools":
         allowed = choice["allowed_tools"]
-        names = {tool[tool["type"]]["name"] for tool in allowed["tools"]}
+        names = {allowed_name(tool) for tool in allowed["tools"]}
         return allowed["mode"], tuple(tool for tool in tools if tool.name in names)
     named = choice[choice["type"]] if "type" in choice else choice
     return f"={named['name']}", tuple(tools)

@@ -10,6 +10,7 @@ import msgspec
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.openai_errors import invalid, only_default, quoted_list, unsupported
 from llm_edge_agent.simulator.refusals import Refused
+from llm_edge_agent.simulator.schema_form import malformed
 
 Body = Mapping[str, Any]
 
@@ -124,11 +125,10 @@ def _tools(body: Body, model: OpenAIModel) -> Iterator[Refused]:
     names = [tool[tool["type"]]["name"] for tool in tools]
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        wanted = []
+        wanted: list[str | None] = []
         if choice["type"] == "allowed_tools":
             for tool in choice["allowed_tools"]["tools"]:
-                named = tool.get(tool.get("type", ""), {})
-                wanted.append(named.get("name") if isinstance(named, dict) else None)
+                wanted.append(allowed_name(tool))
         else:
             wanted.append(choice[choice["type"]]["name"])
         for name in wanted:
@@ -138,6 +138,14 @@ def _tools(body: Body, model: OpenAIModel) -> Iterator[Refused]:
                     "tool_choice",
                     "invalid_value",
                 )
+
+
+def allowed_name(tool: Mapping[str, Any]) -> str | None:
+    """The name in an entry of allowed_tools, whose form the API leaves open; None where it has none."""
+    kind = tool.get("type")
+    named = tool.get(kind) if isinstance(kind, str) else None
+    name = named.get("name") if isinstance(named, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _refuses_tools(body: Body, model: OpenAIModel) -> bool:
@@ -265,16 +273,23 @@ def _schemas(body: Body, model: OpenAIModel) -> Iterator[Refused]:
         )
     if wanted.get("type") == "json_schema":
         outer = wanted["json_schema"]
-        if outer.get("strict") and (found := strict_problem(outer.get("schema", {}))):
+        if found := _schema_problem(outer.get("schema", {}), outer.get("strict")):
             yield invalid(f"Invalid schema for response_format '{outer['name']}': {found}", "response_format")
-    for index, tool in enumerate(body.get("tools") or ()):
-        function = tool.get("function", {})
-        if function.get("strict") and (found := strict_problem(function.get("parameters", {}))):
+    functions = [
+        (f"tools[{index}].function", tool.get("function")) for index, tool in enumerate(body.get("tools") or ())
+    ]
+    functions += [(f"functions[{index}]", each) for index, each in enumerate(body.get("functions") or ())]
+    for where, function in functions:
+        if function and (found := _schema_problem(function.get("parameters", {}), function.get("strict"))):
             yield invalid(
                 f"Invalid schema for function '{function['name']}': {found}",
-                f"tools[{index}].function.parameters",
+                f"{where}.parameters",
                 "invalid_function_parameters",
             )
+
+
+def _schema_problem(schema: Mapping[str, Any], strict: bool | None) -> str | None:
+    return malformed(schema) or (strict_problem(schema) if strict else None)
 
 
 def strict_problem(schema: Mapping[str, Any]) -> str | None:

@@ -24,6 +24,11 @@ _FORMATS = {
     "uuid": "01234567-89ab-4def-8123-456789abcdef",
 }
 
+_MAX_REFERENCES = 40
+"""A chain of references that is longer leads nowhere."""
+_MAX_LENGTH = 10_000
+"""Nobody gets longer strings and arrays, whatever the schema says."""
+
 Schema = Mapping[str, Any]
 
 
@@ -39,7 +44,7 @@ def _proper_name(text: str) -> str | None:
 
 
 def _value(schema: Any, root: Schema, name: str | None, key: str, depth: int) -> Any:
-    if not isinstance(schema, Mapping):
+    if not isinstance(schema, Mapping) or depth > _MAX_REFERENCES:
         return {}
     if "$ref" in schema:
         return _value(resolved(root, schema["$ref"]), root, name, key, depth + 1)
@@ -95,7 +100,9 @@ def _merged(schema: Schema, root: Schema) -> Schema:
     merged: dict[str, Any] = {}
     own = {key: each for key, each in schema.items() if key != "allOf"}
     for part in [*schema["allOf"], own]:
-        while isinstance(part, Mapping) and "$ref" in part:
+        for _ in range(_MAX_REFERENCES):
+            if not isinstance(part, Mapping) or "$ref" not in part:
+                break
             part = resolved(root, part["$ref"])
         if isinstance(part, Mapping):
             properties = {**merged.get("properties", {}), **part.get("properties", {})}
@@ -128,7 +135,7 @@ def _object(schema: Schema, root: Schema, name: str | None, depth: int) -> dict[
 
 def _array(schema: Schema, root: Schema, name: str | None, key: str, depth: int) -> list[Any]:
     wanted = max(schema.get("minItems", 0), 1 if depth < _MAX_DEPTH else 0)
-    length = min(wanted, schema.get("maxItems", wanted))
+    length = min(wanted, schema.get("maxItems", wanted), _MAX_LENGTH)
     prefix = schema.get("prefixItems") or []
     items = schema.get("items", {"type": "string"})
     return [
@@ -142,7 +149,7 @@ def _string(schema: Schema, name: str | None, key: str) -> str:
         return _FORMATS[form]
     text = name or key
     longest = schema.get("maxLength", len(text))
-    return text[:longest].ljust(schema.get("minLength", 0), "x")
+    return text[:longest].ljust(min(schema.get("minLength", 0), _MAX_LENGTH), "x")
 
 
 def _number(schema: Schema, *, integer: bool) -> float:

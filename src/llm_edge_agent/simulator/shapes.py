@@ -56,14 +56,6 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Anything:
-    words: str = "any value"
-
-    def problem(self, value: Any, path: Path) -> Problem | None:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
 class Text:
     min_length: int = 0
     max_length: int | None = None

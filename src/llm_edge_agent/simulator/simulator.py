@@ -97,6 +97,9 @@ class Simulator:
             return self._answer(request, exchange, side, request_id)
         except Refused as refused:
             return self._refused(exchange, side, refused, request_id)
+        except BaseException:
+            exchange.end(completed=False)
+            raise
 
     def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
         side = self._openai if request is None else self._side(request)
@@ -140,7 +143,6 @@ class Simulator:
             query=request.query,
             headers=exchange.record.headers,
             body=exchange.record.body,
-            request_id=request_id,
             unix_s=time.time(),
             now_s=time.monotonic(),
         )
