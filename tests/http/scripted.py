@@ -87,8 +87,8 @@ class Upstream:
         self.connections += 1
         try:
             await script(Peer(reader, writer))
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio's stream server reports a cancelled handler as an error of its own
         finally:
             self._running.discard(task)
             writer.transport.abort()

@@ -176,6 +176,12 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def abandon(self) -> None:
+        """Its opening failed or was cancelled. uvloop may have called `connection_made` by then, and closes such a
+        transport without `connection_lost`."""
+        self.abort(FailureReason.CLOSED)
+        self.connection_lost(None)
+
     def expire(self) -> None:
         """The deadline has passed (called by the sweep)."""
         answer = self._answer
@@ -189,9 +195,12 @@ class UpstreamConnection(asyncio.Protocol):
     # asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # the loop's contract for a Protocol
-        self._sweep.add(self)
+        self._transport = transport = cast(asyncio.Transport, transport)  # the loop's contract for a Protocol
         self._keeper.made(self)
+        if self._fault is None:
+            self._sweep.add(self)
+        else:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer
@@ -221,6 +230,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._closed()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is None:
+            return
         self._transport = None
         if self._answer is not None:
             self._closed()

@@ -145,19 +145,19 @@ class UpstreamPool:
         proxy = self._proxy if self._proxy is not None and stack.tls else None
         if proxy is not None and not proxy.applies(stack.host, stack.port):
             proxy = None
+        connection = UpstreamConnection(stack, self._sweep, self._max_header_bytes)
+        tls = self._tls if stack.tls else None
         try:
             async with asyncio.timeout(min(timeouts.connect_s, remaining_s)):
-                connection = await dial(
-                    lambda: UpstreamConnection(stack, self._sweep, self._max_header_bytes),
-                    stack.host,
-                    stack.port,
-                    self._tls if stack.tls else None,
-                    proxy,
-                )
+                await dial(lambda: connection, stack.host, stack.port, tls, proxy)
         except TimeoutError:
+            connection.abandon()
             if timeouts.connect_s < remaining_s:
                 raise UpstreamFailure(FailureReason.CONNECT_TIMEOUT, "no connection in time") from None
             raise UpstreamFailure(FailureReason.TIMEOUT, "the answer did not come in time") from None
+        except BaseException:
+            connection.abandon()
+            raise
         if self.closed:
             connection.abort(FailureReason.SHUTDOWN)
             raise UpstreamFailure(FailureReason.SHUTDOWN, "the gateway is shutting down")
