@@ -16,6 +16,7 @@ from llm_edge_agent.dialects.chat import (
     with_model,
     with_usage_chunk,
     without_member,
+    without_metadata,
 )
 
 OK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -229,3 +230,10 @@ def test_errors_have_openais_shape() -> None:
             "provider": "openai",
         }
     }
+
+
+def test_a_providers_metadata_gives_way_even_in_odd_json() -> None:
+    assert without_metadata(rb'{"a":"\ud800","metadata":{"b":1}}') == rb'{"a":"\ufffd"}'
+    with pytest.raises(GatewayError) as caught:
+        without_metadata(b'{"metadata":1,"a":2,"metadata":3}')
+    assert caught.value.kind is ErrorKind.UPSTREAM_INVALID

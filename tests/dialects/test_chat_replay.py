@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_edge_agent.dialects.chat_replay import PIECE_CHARACTERS, Replay, fold
+from llm_edge_agent.dialects.chat_replay import PIECE_CHARACTERS, Replay, fold, replayable
 
 
 def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
@@ -281,3 +281,26 @@ def test_folding_a_replayed_stream_gives_the_answer_back(text: str, tools: list[
     for choice in again["choices"]:
         choice.setdefault("logprobs", None)
     assert again == answer
+
+
+@pytest.mark.parametrize(
+    ("member", "kept"),
+    [
+        (b'"n":1', True),
+        (b'"n":"' + b"9" * 6000 + b'"', True),
+        (b'"n":' + b"9" * 6000, False),
+        (rb'"n":"\ud800"', False),
+        (b'"object":"again"', False),
+    ],
+    ids=["plain", "a long text", "thousands of digits", "a lone surrogate", "a member twice"],
+)
+def test_only_what_can_be_told_in_every_framing_is_stored(member: bytes, kept: bool) -> None:
+    body = (
+        b'{"id":"a","object":"chat.completion","created":1,"choices":[{"index":0,"message":{"role":"assistant",'
+        b'"content":"hi"},"finish_reason":"stop"}],%b}' % member
+    )
+    replay = replayable(body)
+    assert (replay is not None) == kept
+    if replay is not None:
+        assert replay.whole(identity=b'"b"', created=b"2", metadata=None)
+        assert replay.stream(identity=b'"b"', created=b"2", metadata=None, show_usage=True)

@@ -266,7 +266,7 @@ def read_answer(raw: bytes) -> ChatAnswer:
     if answer is None or is_error(answer.error) or not answer.choices:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is not a chat completion.")
     usage = answer.usage.tokens() if answer.usage is not None else None
-    body = raw.strip() if answer.metadata == ABSENT else without_member(raw.strip(), "metadata")
+    body = raw.strip() if answer.metadata == ABSENT else without_metadata(raw.strip())
     return ChatAnswer(body, usage, tuple(choice.ending for choice in answer.choices))
 
 
@@ -296,6 +296,18 @@ def without_member(raw: bytes, name: str) -> bytes:
         return raw
     others = [raw[other.key_start : other.end] for key, other in spans.items() if key != name]
     return b"{%b}" % b",".join(others)
+
+
+def without_metadata(raw: bytes) -> bytes:
+    """A provider's JSON object without its `metadata`, which gives way to ours. Raises GatewayError UPSTREAM_INVALID
+    where a member stands twice."""
+    try:
+        try:
+            return without_member(raw, "metadata")
+        except msgspec.MsgspecError:
+            return without_member(replace_surrogate_escapes(raw), "metadata")
+    except (msgspec.MsgspecError, GatewayError):
+        raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is ambiguous JSON.") from None
 
 
 def with_metadata(answer: bytes, metadata: bytes | None) -> bytes:

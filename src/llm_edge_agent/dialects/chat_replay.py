@@ -11,10 +11,14 @@ from typing import Any
 import msgspec
 
 from llm_edge_agent.core import strict_json
+from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.dialects.chat import ABSENT
 
 PIECE_CHARACTERS = 256
 """Length of one content delta of a replayed stream: nobody waits for tokens that are already here."""
+
+MAX_DIGITS = 4300
+"""Python's own bound on the digits of an integer; a shorter body cannot hold a longer one."""
 
 _CHUNK_ONLY = frozenset({"choices", "usage", "obfuscation", "object", "metadata", "error"})
 _IDENTITY = frozenset({"id", "type", "name", "role"})
@@ -153,6 +157,17 @@ def _merge_calls(calls: list[dict[str, Any]], deltas: Sequence[dict[str, Any]]) 
             _merge(call, delta)
             calls.append(call)
     return calls
+
+
+def replayable(body: bytes) -> "Replay | None":
+    """The answer made ready to be stored, or None where it could not be told again in every framing: a provider's JSON
+    may hold what is relayed and no more (a lone surrogate, a doubled member, a number of thousands of digits)."""
+    try:
+        if len(body) > MAX_DIGITS:
+            _decoder.decode(body)
+        return Replay(body)
+    except (msgspec.MsgspecError, GatewayError):
+        return None
 
 
 class Replay:

@@ -26,7 +26,7 @@ from llm_edge_agent.dialects.chat import (
     WireUsage,
     is_error,
     replace_surrogate_escapes,
-    without_member,
+    without_metadata,
 )
 
 DONE = b"[DONE]"
@@ -130,7 +130,7 @@ class ChatStream:
         if b"\n" in payload:  # several `data` lines: JSON allows the line feeds only between tokens
             payload = payload.replace(b"\n", b" ")
         if chunk.metadata != ABSENT:
-            payload = without_member(payload.strip(), "metadata")
+            payload = without_metadata(payload.strip())
         if chunk.usage is not None:
             self.usage = chunk.usage.tokens()
         if not chunk.choices:

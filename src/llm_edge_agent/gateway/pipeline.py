@@ -25,7 +25,7 @@ from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, usd
 from llm_edge_agent.core.routing import Directory, Target
 from llm_edge_agent.dialects import TRANSLATORS, Prepared, Translator
 from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_request, with_metadata
-from llm_edge_agent.dialects.chat_replay import Replay
+from llm_edge_agent.dialects.chat_replay import replayable
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Exchange
@@ -187,7 +187,7 @@ class ChatPipeline:
                 admitted.keys[tenant, control.namespace] = key
         return key
 
-    def _hit(self, stored: StoredAnswer, call: ChatCall, exchange: Exchange) -> Complete:
+    def _hit(self, stored: StoredAnswer, replay: Replay, call: ChatCall, exchange: Exchange) -> Complete:
         exchange.cache = "hit"
         exchange.cache_tier = "l1"
         exchange.provider = stored.provider
@@ -201,12 +201,12 @@ class ChatPipeline:
         created = b"%d" % time.time()
         if call.stream:
             kind = SSE_HEADERS
-            body = stored.replay.stream(
+            body = replay.stream(
                 identity=identity, created=created, metadata=metadata, show_usage=call.include_usage
             )
         else:
             kind = JSON_HEADERS
-            body = stored.replay.whole(identity=identity, created=created, metadata=metadata)
+            body = replay.whole(identity=identity, created=created, metadata=metadata)
         head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (kind, stored.header_lines, request_id, now_s - stored.stored_s)
         exchange.end(200)
         return Complete(200, head, body)
@@ -248,7 +248,8 @@ class ChatPipeline:
             )
             try:
                 if call.stream:
-                    return await self._relay(miss, upstream, translator, prepared, answer)
+                    commit_by_s = began_s + self._settings.timeouts.answer_s
+                    return await self._relay(miss, upstream, translator, prepared, answer, commit_by_s)
                 return await self._whole(miss, upstream, translator, prepared, answer)
             except BaseException:
                 answer.close()
@@ -283,7 +284,13 @@ class ChatPipeline:
         return Complete(200, headers, with_metadata(whole.body, metadata))
 
     async def _relay(
-        self, miss: Miss, upstream: Upstream, translator: Translator, prepared: Prepared, answer: UpstreamAnswer
+        self,
+        miss: Miss,
+        upstream: Upstream,
+        translator: Translator,
+        prepared: Prepared,
+        answer: UpstreamAnswer,
+        commit_by_s: float,
     ) -> Relay:
         if not answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
             upstream.health.failed()
@@ -300,6 +307,8 @@ class ChatPipeline:
                 usage = msgspec.structs.replace(usage, prompt_tokens=guess)
             exchange.upstream_s = (exchange.upstream_s or 0.0) + monotonic() - began_s
             self._account(exchange, miss, usage)
+            if exchange.error is not None and exchange.error.value.blame:
+                upstream.health.failed()
             if whole:
                 upstream.health.succeeded()
                 folded = stream.answer()
@@ -311,7 +320,6 @@ class ChatPipeline:
             return metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
 
         def on_failure(failure: UpstreamFailure) -> GatewayError:
-            upstream.health.failed()
             error = failure_error(upstream.name, failure)
             if error.kind is ErrorKind.UPSTREAM_CONNECTION:
                 error = GatewayError(ErrorKind.STREAM_INTERRUPTED, error.message, extra=error.extra)
@@ -324,10 +332,13 @@ class ChatPipeline:
             stream,
             self._sweep,
             headers=SSE_HEADERS + self._own_headers(exchange, cost=False) + relayed_headers(answer.headers),
+            commit_by_s=commit_by_s,
             finish=finish,
             on_failure=on_failure,
         )
         answer.stream(relay)
+        if not relay.opened.done():
+            self._sweep.add(relay)
         try:
             await relay.opened
         except asyncio.CancelledError:
@@ -346,10 +357,13 @@ class ChatPipeline:
     def _store(self, miss: Miss, answer: ChatAnswer) -> None:
         if miss.key is None or self._answers is None:
             return
-        if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
+        if not cache_policy.is_cacheable_answer(200, answer.finish_reasons):
+            return
+        replay = replayable(answer.body)
+        if replay is not None:
             exchange = miss.exchange
             stored = StoredAnswer(
-                Replay(answer.body),
+                replay,
                 miss.target.provider,
                 exchange.cost_picodollars,
                 exchange.warnings,

@@ -5,7 +5,8 @@ them is written to the client's sink in one piece per read. Before the first eve
 failure then is an ordinary error with its own status. After that an error goes in-band, as one last event.
 
     waiting --first event--> open --terminal event--> done
-       |--failure--> `opened` raises     |--failure--> error event, done
+       |--failure, or none in time-->    |--failure--> error event, done
+       |          `opened` raises        |
                                          `--client leaves--> upstream cut, done
 
 Every path to `done` ends the exchange, once, and closes or releases the upstream.
@@ -13,7 +14,6 @@ Every path to `done` ends the exchange, once, and closes or releases the upstrea
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from time import monotonic
 
@@ -26,7 +26,7 @@ from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import AbortReason, Sink
-from llm_edge_agent.http.origins import UpstreamFailure
+from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
 
 KEEPALIVE_S = 15.0
 _KEEPALIVE = b": keep-alive\n\n"
@@ -63,16 +63,18 @@ class Relay:
         sweep: Sweep,
         *,
         headers: bytes,
+        commit_by_s: float,
         finish: Callable[[TokenUsage | None, bool], bytes | None],
         on_failure: Callable[[UpstreamFailure], GatewayError],
     ) -> None:
-        """`finish(usage, whole)` is called once when the answer has ended; it accounts, stores where `whole`,
-        and returns the `metadata` object or None. `on_failure` words a broken exchange for the client."""
+        """`commit_by_s`: monotonic time at which the first event must be in, for as long as the caller has the relay
+        watched by the sweep. `finish(usage, whole)` is called once when the answer has ended; it accounts, stores where
+        `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client."""
         self.status = 200
         self.headers = headers
         self.exchange = exchange
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.deadline_s = math.inf
+        self.deadline_s = commit_by_s
         self._upstream = upstream
         self._stream = stream
         self._sweep = sweep
@@ -140,7 +142,11 @@ class Relay:
         self._upstream.resume()
 
     def expire(self) -> None:
-        """Silence: a comment keeps proxies and clients from giving up (called by the deadline sweep)."""
+        """Called by the deadline sweep. Waiting: comments alone do not make an answer, however long they go on. Open:
+        a comment keeps proxies and clients from giving up."""
+        if not self.opened.done():
+            self._fail(self._on_failure(UpstreamFailure(FailureReason.TIMEOUT, "no first event in time")), b"")
+            return
         self.deadline_s = monotonic() + KEEPALIVE_S
         if self._wrote:
             self._wrote = False
@@ -193,10 +199,11 @@ class Relay:
         self._done = True
         self._upstream.close()
         if not self.opened.done() and not self._stream.events:
+            self._sweep.discard(self)
             self.opened.set_exception(error)
             return
-        self._finish(self._stream.usage_so_far(), False)
         self.exchange.error = error.kind
+        self._finish(self._stream.usage_so_far(), False)
         self._emit(out + error_event(error_body(error)))
         if self._sink is not None:
             self._close_sink()

@@ -1,0 +1,177 @@
+"""A gateway in this process, on a port of its own, with its log in a file and every byte it sent in a ledger."""
+
+import asyncio
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from llm_edge_agent.app import AppState, GatewayServer, initialize_app_state
+from llm_edge_agent.config import AppConfig, GatewayKey, ProviderConfig, Secret, ServerLimits
+from tests.e2e.raw_client import Answer, Wire, connected, request_bytes
+from tests.e2e.scripted_upstream import ANSWER_CANARY
+
+OPENAI_KEY = "sk-canary-openai-4f1c9b7e2d"
+ANTHROPIC_KEY = "sk-ant-canary-8a53d0e6b1"
+ALICE_KEY = "canary-gateway-key-of-alice-51c3"
+BOB_KEY = "canary-gateway-key-of-bob-9e07"
+CANARY_KEYS = (OPENAI_KEY, ANTHROPIC_KEY, ALICE_KEY, BOB_KEY)
+PROMPT_CANARY = "canary-of-the-prompt-77ab"
+CANARY_TEXTS = (PROMPT_CANARY, ANSWER_CANARY)
+
+MODEL = "gpt-4o-mini"
+CLAUDE = "claude-haiku-5-5"
+
+
+def gateway_key(tenant: str, key: str) -> GatewayKey:
+    digest = sha256(key.encode()).digest()
+    return GatewayKey(tenant=tenant, digest=digest, key_id=digest.hex()[:8])
+
+
+TENANTS = (gateway_key("alice", ALICE_KEY), gateway_key("bob", BOB_KEY))
+
+
+def ask(text: str = PROMPT_CANARY, **members: Any) -> bytes:
+    """The body of a chat completion request."""
+    return json.dumps({"model": MODEL, "messages": [{"role": "user", "content": text}], **members}).encode()
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def gateway_config(openai_url: str, anthropic_url: str | None = None, **changes: Any) -> AppConfig:
+    """A configuration on a free loopback port with timeouts of a test's size. `server` limits are given by
+    `server=ServerLimits(...)`, everything else as AppConfig names it."""
+    config = AppConfig(
+        host="127.0.0.1",
+        port=0,
+        metrics_port=0,
+        providers=(
+            ProviderConfig(name="openai", dialect="openai", base_url=f"{openai_url}/v1", api_key=Secret(OPENAI_KEY)),
+            ProviderConfig(
+                name="anthropic",
+                dialect="anthropic",
+                base_url=anthropic_url if anthropic_url is not None else openai_url,
+                api_key=Secret(ANTHROPIC_KEY),
+                auth_header="x-api-key",
+            ),
+        ),
+        server=ServerLimits(),
+        connect_timeout_s=2.0,
+        log_format="json",
+    )
+    return replace(config, **changes)
+
+
+@dataclass
+class RunningGateway:
+    """What a test asks the gateway, and what it may look at afterwards."""
+
+    state: AppState
+    server: GatewayServer
+    log_path: str
+    sent: bytearray = field(default_factory=bytearray)
+    """Every byte that the gateway sent to a `Wire`."""
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self, *, limit: int = 65536) -> AbstractAsyncContextManager[Wire]:
+        return connected(self.port, self.sent, limit=limit)
+
+    async def exchange(self, data: bytes, *, bodyless: bool = False) -> Answer:
+        """Sends bytes on a fresh connection and reads one reply."""
+        async with self.connect() as wire:
+            await wire.send(data)
+            return await wire.answer(bodyless=bodyless)
+
+    async def chat(self, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self.exchange(request_bytes(ask() if body is None else body, headers))
+
+    async def get(self, path: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Answer:
+        data = request_bytes(b"", headers, path=path, method=method)
+        return await self.exchange(data, bodyless=method == "HEAD")
+
+    def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Every metric sample by name and labels."""
+        text = self.state.metrics.render(None)[0].decode()
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples that carry these labels; 0 where there is none."""
+        wanted = set(labels.items())
+        return sum(value for (found, having), value in self.samples().items() if found == name and wanted <= having)
+
+    def log(self) -> str:
+        """What was logged so far; complete only once the gateway is closed."""
+        with open(self.log_path, encoding="utf-8") as file:
+            return file.read()
+
+    async def logged(self, word: str) -> list[dict[str, Any]]:
+        """The log lines that hold `word`, once there is one."""
+        await eventually(lambda: word in self.log())
+        return [json.loads(line) for line in self.log().splitlines() if word in line]
+
+
+@contextlib.contextmanager
+def stderr_into(path: str) -> Iterator[None]:
+    """Descriptor 2 leads into a file meanwhile; whoever duplicates it keeps that file."""
+    saved = os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 2)
+    os.close(file)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@contextlib.asynccontextmanager
+async def running(config: AppConfig, log_path: str | None = None) -> AsyncIterator[RunningGateway]:
+    """Starts a gateway and stops it, without grace, in the end."""
+    handle, own_path = tempfile.mkstemp(prefix="gateway-log-")
+    os.close(handle)
+    path = log_path or own_path
+    try:
+        with stderr_into(path):
+            state = await initialize_app_state(config)
+        server = GatewayServer(state)
+        try:
+            await server.start()
+            yield RunningGateway(state, server, path)
+        finally:
+            await server.stop(0)
+    finally:
+        os.unlink(own_path)
+
+
+async def eventually(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Waits for something that must come about by itself."""
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline_s, "it never came about"
+        await asyncio.sleep(0.01)
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process, gateway, provider and client together."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")

@@ -1,0 +1,104 @@
+"""A bench for faults: scripted providers and gateways that are closed and searched for leaks after every test."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from llm_edge_agent.http.tasks import running_tasks
+from tests.e2e.running_gateway import (
+    ALICE_KEY,
+    ANTHROPIC_KEY,
+    BOB_KEY,
+    CANARY_KEYS,
+    CANARY_TEXTS,
+    OPENAI_KEY,
+    RunningGateway,
+    eventually,
+    gateway_config,
+    running,
+)
+from tests.e2e.scripted_upstream import Script, ScriptedUpstream, scripted
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the gateway runs on in service."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+class Bench:
+    """Starts providers and gateways; whatever it started it stops."""
+
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self.gateways: list[RunningGateway] = []
+        self.upstreams: list[ScriptedUpstream] = []
+
+    async def upstream(self, script: Script) -> ScriptedUpstream:
+        upstream = await self._stack.enter_async_context(scripted(script))
+        self.upstreams.append(upstream)
+        return upstream
+
+    async def gateway(self, upstream: ScriptedUpstream | str, **changes: Any) -> RunningGateway:
+        url = upstream if isinstance(upstream, str) else upstream.url
+        log_path = str(self._folder / f"gateway-{len(self.gateways)}.log")
+        gateway = await self._stack.enter_async_context(running(gateway_config(url, **changes), log_path))
+        self.gateways.append(gateway)
+        return gateway
+
+    async def pair(self, script: Script, **changes: Any) -> tuple[ScriptedUpstream, RunningGateway]:
+        """A provider and a gateway in front of it."""
+        upstream = await self.upstream(script)
+        return upstream, await self.gateway(upstream, **changes)
+
+
+@pytest.fixture(autouse=True)
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with contextlib.AsyncExitStack() as stack:
+        bench = Bench(tmp_path, stack)
+        yield bench
+        for gateway in bench.gateways:
+            await eventually(lambda gateway=gateway: gateway.state.pool.in_use == 0)  # type: ignore[misc]
+    await eventually(lambda: running_tasks() == 0)
+    for gateway in bench.gateways:
+        _search_log(gateway.log())
+        _search_answers(bytes(gateway.sent))
+    for upstream in bench.upstreams:
+        _search_requests(upstream)
+
+
+def _search_log(log: str) -> None:
+    for canary in (*CANARY_KEYS, *CANARY_TEXTS):
+        assert canary not in log
+    assert "Traceback" not in log
+    assert "unexpected failure" not in log
+    for line in log.splitlines():
+        assert isinstance(json.loads(line), dict)
+
+
+def _search_answers(sent: bytes) -> None:
+    for canary in CANARY_KEYS:
+        assert canary.encode() not in sent
+    assert b"Traceback" not in sent
+
+
+def _search_requests(upstream: ScriptedUpstream) -> None:
+    """Each provider got its own key, in the one field where it belongs, and no other."""
+    for request in upstream.received:
+        whole = request.head + request.body
+        own, other = (
+            (ANTHROPIC_KEY, OPENAI_KEY) if request.target.endswith("/messages") else (OPENAI_KEY, ANTHROPIC_KEY)
+        )
+        field = "x-api-key" if own is ANTHROPIC_KEY else "authorization"
+        assert whole.count(own.encode()) == 1
+        assert own in request.headers[field]
+        for foreign in (other, ALICE_KEY, BOB_KEY):
+            assert foreign.encode() not in whole
