@@ -1,12 +1,28 @@
-"""The whole configuration as one frozen value. The only reader of the environment and of configuration files."""
+"""The whole configuration as one frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from llm_edge_agent.core.models import Dialect
+from llm_edge_agent.presets import AuthHeader
+
+NO_PROVIDERS = "No providers configured"
 
 CachePolicy = Literal["all", "deterministic", "off"]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. `problems`: one line each, naming the variable or the place in the file, never
+    holding a value."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class Secret:
@@ -41,11 +57,13 @@ class ProviderConfig:
     dialect: Dialect
     base_url: str
     api_key: Secret | None
-    auth_header: Literal["authorization", "x-api-key", "api-key"] = "authorization"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every request to it (OpenAI-Organization, anthropic-version, HTTP-Referer, ...)."""
+    auth_header: AuthHeader = "authorization"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every request to it (OpenAI-Organization, HTTP-Referer, ...). May hold secrets: not printed."""
     models: tuple[str, ...] = ()
     """Ids that only this provider serves, from the file; empty for the presets."""
+    stream_usage_option: bool = True
+    """Whether `stream_options.include_usage` may be sent to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +106,7 @@ class ServerLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig:
-    """Everything the gateway was told. Built by `from_env` or `load`, validated whole, never changed."""
+    """Everything the gateway was told. Built by `from_env`, validated whole, never changed."""
 
     host: str = "0.0.0.0"  # noqa: S104  a gateway serves its network; serve warns when it has no keys
     port: int = 8080
@@ -123,3 +141,29 @@ class AppConfig:
     log_format: Literal["json", "text", "auto"] = "auto"
     """auto: text on a terminal, else JSON."""
     metrics_enabled: bool = True
+    config_path: str | None = None
+    """The file that was read."""
+    warnings: tuple[str, ...] = ()
+    """What the operator should hear at the start: accepted, but without effect or likely not meant."""
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        config_file: Path | None = None,
+        overrides: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+    ) -> "AppConfig":
+        """The configuration from, in this order, `overrides` (values by the names of docs/configuration.md, as from
+        command line flags), the environment, `.env`, the YAML file and the defaults.
+
+        The result depends on the arguments and the files they name alone. `environ` None means this process's
+        environment, and the working directory as `directory`. `directory` is where `.env` and `llm-edge-agent.yaml`
+        are looked for; None: neither these nor the per-user and system-wide files are read, only `config_file` or,
+        without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once.
+        """
+        # Loading builds these values: it is imported when called, and the values stay cheap to import.
+        from llm_edge_agent.config.loading import load
+
+        return load(environ, config_file=config_file, overrides=overrides or {}, directory=directory)

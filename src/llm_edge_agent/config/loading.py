@@ -1,0 +1,271 @@
+"""From flags, environment, `.env` and file to one AppConfig: gathers, validates all, reports every problem at once."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from llm_edge_agent.config import forms
+from llm_edge_agent.config.keys import gateway_keys
+from llm_edge_agent.config.names import (
+    CONFIG_FILE,
+    EXPANDED,
+    FREE_SECTIONS,
+    NOT_YET,
+    OWN_PREFIX,
+    QUIET,
+    SETTINGS,
+    Setting,
+)
+from llm_edge_agent.config.providers import providers
+from llm_edge_agent.config.records import aliases, model_overrides
+from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, dotenv
+from llm_edge_agent.config.values import NO_PROVIDERS, AppConfig, CacheConfig, ConfigError, Secret, ServerLimits
+from llm_edge_agent.config.yaml_file import Node, read_yaml
+from llm_edge_agent.presets import PRESETS
+
+FILE_IN_DIRECTORY = "llm-edge-agent.yaml"
+SYSTEM_FILE = Path("/etc/llm-edge-agent/config.yaml")
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def load(
+    environ: Mapping[str, str] | None,
+    *,
+    config_file: Path | None,
+    overrides: Mapping[str, str],
+    directory: Path | None,
+) -> AppConfig:
+    """The contract is that of `AppConfig.from_env`."""
+    if environ is None:
+        environ = os.environ
+        directory = directory or Path.cwd()
+    problems = Problems()
+    from_file = dotenv(directory / ".env", problems) if directory is not None else {}
+    variables = Variables(environ, from_file, problems)
+    _check_own_names(variables, problems)
+    path = _config_path(variables, config_file, directory, problems)
+    tree = read_yaml(path, variables.given_even_empty, problems) if path is not None else None
+    sections = _sections(tree, problems)
+    given = _Given(variables, overrides, sections, problems)
+    values = given.values
+    warnings: list[str] = []
+    enabled = values.get("AUTH_ENABLED")
+    keys = gateway_keys(variables, sections.get("auth.keys"), enabled, problems)
+    accounts = providers(variables, sections.get("providers"), problems, warnings)
+    models = model_overrides(sections.get("models"), problems)
+    renamed = aliases(sections.get("aliases"), problems)
+    _check_not_yet(given, problems)
+    _add_warnings(given, warnings)
+    config = replace(
+        _with_fields(given),
+        providers=accounts,
+        aliases=renamed,
+        model_overrides=models,
+        auth_enabled=bool(keys) if enabled is None else bool(enabled),
+        keys=keys,
+        config_path=str(path) if path is not None else None,
+        warnings=tuple(warnings),
+    )
+    _check_whole(config, problems)
+    if not accounts and not len(problems):
+        raise ConfigError((NO_PROVIDERS,))
+    if len(problems):
+        raise ConfigError(problems.lines)
+    return config
+
+
+def _check_own_names(variables: Variables, problems: Problems) -> None:
+    """A name with our prefix that we do not know is a typing error, not somebody else's variable."""
+    names = [setting.name for setting in SETTINGS if setting.name]
+    for name in sorted(variables.names()):
+        if name.startswith(OWN_PREFIX) and name != CONFIG_FILE:
+            bare = name.removeprefix(OWN_PREFIX)
+            known = [CONFIG_FILE, *names, *EXPANDED]
+            problems.add(name, f"unknown{did_you_mean(bare, known) or did_you_mean(name, known)}")
+
+
+def _config_path(variables: Variables, flag: Path | None, directory: Path | None, problems: Problems) -> Path | None:
+    """The file to read: the one asked for, which must exist, or the first found in the usual places."""
+    named = Given(str(flag), "--config") if flag is not None else variables.get(CONFIG_FILE)
+    if named is not None:
+        path = Path(named.text).expanduser()
+        if not path.exists():
+            problems.add(named.where, "names a file that does not exist")
+            return None
+        return path
+    if directory is None:
+        return None
+    places = [directory / FILE_IN_DIRECTORY]
+    home = variables.get("HOME")
+    folder = variables.get("XDG_CONFIG_HOME")
+    if folder is not None:
+        places.append(Path(folder.text) / "llm-edge-agent" / "config.yaml")
+    elif home is not None:
+        places.append(Path(home.text) / ".config" / "llm-edge-agent" / "config.yaml")
+    return next((place for place in (*places, SYSTEM_FILE) if place.is_file()), None)
+
+
+def _sections(tree: Node | None, problems: Problems) -> dict[str, Node]:
+    """The nodes of the file by path: settings, and the sections that others read. Unknown keys are problems."""
+    known = {setting.path for setting in SETTINGS if setting.path} | set(EXPANDED.values()) | set(FREE_SECTIONS)
+    inner = {path.rsplit(".", depth)[0] for path in known for depth in range(1, path.count(".") + 1)}
+    found: dict[str, Node] = {}
+
+    def walk(node: Node, path: str) -> None:
+        if node.content is None:
+            return
+        if not isinstance(node.content, dict):
+            problems.add(node.where, "must be a mapping")
+            return
+        for name, child in node.content.items():
+            place = f"{path}.{name}" if path else name
+            if place in known:
+                found[place] = child
+            elif place in inner:
+                walk(child, place)
+            else:
+                siblings = {
+                    each.removeprefix(f"{path}." if path else "").split(".")[0]
+                    for each in known
+                    if not path or each.startswith(f"{path}.")
+                }
+                problems.add(child.where, f"unknown{did_you_mean(name, siblings)}")
+
+    if tree is not None:
+        walk(tree, "")
+    return found
+
+
+class _Given:
+    """Every setting that was given: validated in every layer, the highest layer's value kept."""
+
+    def __init__(
+        self, variables: Variables, overrides: Mapping[str, str], sections: Mapping[str, Node], problems: Problems
+    ) -> None:
+        self.values: dict[str, Any] = {}
+        """By name, or by path for what the file alone can set."""
+        self.where: dict[str, str] = {}
+        self._problems = problems
+        flags = {name: Given(text, f"--{name.lower().replace('_', '-')}") for name, text in overrides.items()}
+        environment = {
+            setting.name: given
+            for setting in SETTINGS
+            if setting.name and (given := _variable(variables, setting.name)) is not None
+        }
+        file = dict(_file_values(sections, problems))
+        if (address := variables.get("SERVER_ADDRESS")) is not None:
+            self._expand_address(address, environment)
+        if "server.address" in sections and (address := sections["server.address"].given()) is not None:
+            self._expand_address(address, file)
+        if "LOG_LEVEL" not in flags and "LOG_LEVEL" not in environment and "RUST_LOG" in environment:
+            level = environment["RUST_LOG"]
+            text = problems.parse(level, forms.rust_log)
+            environment["LOG_LEVEL"] = Given(str(text or "info"), level.where)
+        for layer in (flags, environment, file):
+            for setting in SETTINGS:
+                self._take(setting, layer)
+
+    def _take(self, setting: Setting, layer: Mapping[str, Given]) -> None:
+        name = setting.name or str(setting.path)
+        given = layer.get(name)
+        if given is None:
+            return
+        value = self._problems.parse(given, setting.form)
+        if value is not None and name not in self.where:
+            self.values[name] = value
+        self.where.setdefault(name, given.where)
+
+    def _expand_address(self, address: Given, layer: dict[str, Given]) -> None:
+        """The older name for host and port together. Beside either of them it must say the same."""
+        parsed = self._problems.parse(address, forms.address)
+        if not isinstance(parsed, tuple):
+            return
+        for name, value in zip(("HOST", "PORT"), parsed, strict=True):
+            same = layer.setdefault(name, Given(str(value), address.where))
+            if same.text != str(value):
+                self._problems.add(address.where, f"contradicts {same.where}: use one of them")
+
+
+def _variable(variables: Variables, name: str) -> Given | None:
+    given = variables.get(name)
+    if given is None and name in ("HTTPS_PROXY", "NO_PROXY"):
+        return variables.get(name.lower())
+    return given
+
+
+def _file_values(sections: Mapping[str, Node], problems: Problems) -> Iterator[tuple[str, Given]]:
+    for setting in SETTINGS:
+        node = sections.get(setting.path) if setting.path else None
+        if node is None or node.content is None:
+            continue
+        given = _joined_fallbacks(node) if setting.name == "FALLBACKS" else node.given()
+        if given is None:
+            problems.add(node.where, "must be a single value")
+        elif given.text:
+            yield setting.name or str(setting.path), given
+
+
+def _joined_fallbacks(node: Node) -> Given | None:
+    """A mapping from a model to its list, written as the variable has it."""
+    if not isinstance(node.content, dict):
+        return node.given()
+    chains = []
+    for model, child in node.content.items():
+        items = child.content if isinstance(child.content, list) else [child]
+        texts = [given.text for item in items if (given := item.given()) is not None]
+        chains.append(f"{model}={','.join(texts)}")
+    return Given(";".join(chains), node.where)
+
+
+def _check_not_yet(given: _Given, problems: Problems) -> None:
+    for name, asks in NOT_YET.items():
+        if name in given.values and asks(given.values[name]):
+            problems.add(given.where[name], "not supported by this version")
+
+
+def _add_warnings(given: _Given, warnings: list[str]) -> None:
+    values = given.values
+    endpoint = next((name for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP_ENDPOINT") if name in values), None)
+    if endpoint is not None and values.get("ENABLE_TRACING", True):
+        warnings.append(f"{given.where[endpoint]} is set, but this version exports no traces")
+    idle = [
+        given.where[setting.name]
+        for setting in SETTINGS
+        if setting.field is None
+        and setting.name in values
+        and setting.name not in QUIET
+        and setting.name not in NOT_YET
+    ]
+    if idle:
+        warnings.append(f"without effect in this version: {', '.join(idle)}")
+
+
+def _with_fields(given: _Given) -> AppConfig:
+    """The defaults with every setting that has a field."""
+    groups: dict[str, dict[str, Any]] = {"": {}, "cache": {}, "server": {}}
+    for setting in SETTINGS:
+        name = setting.name or str(setting.path)
+        if setting.field is None or name not in given.values:
+            continue
+        group, _, field = setting.field.rpartition(".")
+        value = given.values[name]
+        if setting.field == "cache.l1_bytes":
+            value *= 1024 * 1024
+        groups[group][field] = Secret(value) if setting.secret else value
+    return AppConfig(**groups[""], cache=CacheConfig(**groups["cache"]), server=ServerLimits(**groups["server"]))
+
+
+def _check_whole(config: AppConfig, problems: Problems) -> None:
+    """What is wrong between settings that are right alone."""
+    if config.metrics_enabled and config.port and config.port == config.metrics_port:
+        problems.add("METRICS_PORT", "is the same as PORT: 0 turns the second listener off, /metrics is on PORT too")
+    own_hosts = {config.host, *LOOPBACK_HOSTS}
+    for provider in config.providers:
+        parts = urlsplit(provider.base_url)
+        if config.port and parts.port == config.port and parts.hostname in own_hosts:
+            preset = PRESETS.get(provider.name)
+            variable = preset.base_url_variable if preset is not None else f"providers.{provider.name}.base_url"
+            problems.add(variable, "is the address of this gateway itself")

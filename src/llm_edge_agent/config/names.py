@@ -1,0 +1,160 @@
+"""Every setting by name: one row each, with its place in the YAML file, its form and what it sets.
+
+`docs/configuration.md` says what they mean; the test of this table holds the two together.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from llm_edge_agent.config import forms
+from llm_edge_agent.config.forms import Form
+
+DAY_S = 86_400
+GIB = 2**30
+
+
+class Setting(NamedTuple):
+    """One name. `path` None: the environment alone; `name` empty: the file alone. `field` names what it sets in
+    `AppConfig` (`cache.` and `server.` reach into those); None: validated, but without effect in this version."""
+
+    name: str
+    path: str | None
+    form: Form
+    field: str | None
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("HOST", "server.host", forms.host, "host"),
+    Setting("PORT", "server.port", forms.whole(0, 65535), "port"),
+    Setting("METRICS_PORT", "server.metrics_port", forms.whole(0, 65535), "metrics_port"),
+    Setting("WORKERS", "server.workers", forms.workers, None),
+    Setting("SERVER_TIMEOUT_SECONDS", "server.timeout_seconds", forms.seconds(DAY_S), "total_timeout_s"),
+    Setting(
+        "SHUTDOWN_TIMEOUT_SECONDS",
+        "server.shutdown_timeout_seconds",
+        forms.seconds(DAY_S, zero=True),
+        "shutdown_timeout_s",
+    ),
+    Setting(
+        "CLIENT_HEADER_TIMEOUT_SECONDS",
+        "server.client_header_timeout_seconds",
+        forms.seconds(DAY_S),
+        "server.header_timeout_s",
+    ),
+    Setting(
+        "CLIENT_BODY_TIMEOUT_SECONDS",
+        "server.client_body_timeout_seconds",
+        forms.seconds(DAY_S),
+        "server.body_timeout_s",
+    ),
+    Setting(
+        "CLIENT_WRITE_TIMEOUT_SECONDS",
+        "server.client_write_timeout_seconds",
+        forms.seconds(DAY_S),
+        "server.write_timeout_s",
+    ),
+    Setting(
+        "KEEPALIVE_TIMEOUT_SECONDS",
+        "server.keepalive_timeout_seconds",
+        forms.seconds(DAY_S),
+        "server.keepalive_timeout_s",
+    ),
+    Setting(
+        "RESPONSE_METADATA",
+        "server.response_metadata",
+        forms.one_of("body", "headers", "off"),
+        "response_metadata",
+    ),
+    Setting("AUTH_ENABLED", "auth.enabled", forms.boolean, None),
+    Setting("ADMIN_API_KEY", "auth.admin_key", forms.key, None, secret=True),
+    Setting("ENABLE_L1_CACHE", "cache.l1.enabled", forms.boolean, "cache.l1_enabled"),
+    Setting("L1_CACHE_SIZE", "cache.l1.size", forms.whole(1, 10**9), "cache.l1_entries"),
+    Setting("L1_CACHE_MB", "cache.l1.mb", forms.whole(1, 2**20), "cache.l1_bytes"),
+    Setting("L1_TTL_SECONDS", "cache.l1.ttl_seconds", forms.seconds(365 * DAY_S), "cache.l1_ttl_s"),
+    Setting("L1_TTI_SECONDS", "cache.l1.tti_seconds", forms.seconds(365 * DAY_S), "cache.l1_tti_s"),
+    Setting("ENABLE_L2_CACHE", "cache.l2.enabled", forms.boolean, None),
+    Setting("REDIS_URL", "cache.l2.redis_url", forms.redis_url, None, secret=True),
+    Setting("REDIS_CLUSTER_NODES", "cache.l2.redis_cluster_nodes", forms.plain_text, None),
+    Setting("CACHE_DIR", "cache.l2.dir", forms.plain_text, None),
+    Setting("L2_TTL_SECONDS", "cache.l2.ttl_seconds", forms.seconds(365 * DAY_S), None),
+    Setting("L2_CONNECT_TIMEOUT_MS", "cache.l2.connect_timeout_ms", forms.whole(1, 60_000), None),
+    Setting("L2_TIMEOUT_MS", "cache.l2.timeout_ms", forms.whole(1, 60_000), None),
+    Setting("CACHE_POLICY", "cache.policy", forms.one_of("all", "deterministic", "off"), "cache.policy"),
+    Setting("CACHE_SCOPE", "cache.scope", forms.one_of("tenant", "global"), "cache.scope"),
+    Setting("TRANSLATION_MODE", "translation.mode", forms.one_of("lenient", "strict"), "translation_mode"),
+    Setting("PROMPT_CACHE", "translation.prompt_cache", forms.one_of("auto", "off"), None),
+    Setting("", "translation.expose_thinking", forms.boolean, "expose_thinking"),
+    Setting("", "translation.anthropic_version", forms.anthropic_version, "anthropic_version"),
+    Setting(
+        "ROUTING_STRATEGY",
+        "routing.strategy",
+        forms.one_of("model", "round_robin", "weighted", "failover", "cost", "latency", "hybrid"),
+        None,
+    ),
+    Setting("FALLBACKS", "routing.fallbacks", forms.fallbacks, None),
+    Setting("MAX_REQUEST_SIZE", "limits.max_request_size", forms.whole(1, GIB), "server.max_body_bytes"),
+    Setting("MAX_RESPONSE_SIZE", "limits.max_response_size", forms.whole(1, GIB), "max_response_bytes"),
+    Setting("MAX_HEADER_BYTES", "limits.max_header_bytes", forms.whole(1024, 2**20), "server.max_header_bytes"),
+    Setting("MAX_JSON_DEPTH", "limits.max_json_depth", forms.whole(8, 500), "max_json_depth"),
+    Setting("MAX_CONNECTIONS", "limits.max_connections", forms.whole(1, 10**6), "server.max_connections"),
+    Setting("MAX_CONCURRENCY", "limits.max_concurrency", forms.whole(1, 10**6), None),
+    Setting("QUEUE_SIZE", "limits.queue_size", forms.whole(0, 10**6), None),
+    Setting("QUEUE_TIMEOUT_MS", "limits.queue_timeout_ms", forms.whole(0, 600_000), None),
+    Setting("RATE_LIMIT_ENABLED", "limits.rate_limit.enabled", forms.boolean, None),
+    Setting("RATE_LIMIT_RPM", "limits.rate_limit.rpm", forms.whole(1, 10**9), None),
+    Setting("RATE_LIMIT_BURST", "limits.rate_limit.burst", forms.whole(1, 10**9), None),
+    Setting(
+        "UPSTREAM_TIMEOUT_SECONDS", "resilience.upstream_timeout_seconds", forms.seconds(DAY_S), "attempt_timeout_s"
+    ),
+    Setting(
+        "UPSTREAM_CONNECT_TIMEOUT_SECONDS",
+        "resilience.upstream_connect_timeout_seconds",
+        forms.seconds(DAY_S),
+        "connect_timeout_s",
+    ),
+    Setting(
+        "STREAM_IDLE_TIMEOUT_SECONDS",
+        "resilience.stream_idle_timeout_seconds",
+        forms.seconds(DAY_S),
+        "stream_idle_timeout_s",
+    ),
+    Setting("MAX_RETRIES", "resilience.max_retries", forms.whole(0, 10), None),
+    Setting("CIRCUIT_BREAKER_FAILURES", "resilience.circuit_breaker.failures", forms.whole(1, 10**6), None),
+    Setting(
+        "CIRCUIT_BREAKER_TIMEOUT_SECONDS", "resilience.circuit_breaker.timeout_seconds", forms.seconds(DAY_S), None
+    ),
+    Setting("ENABLE_METRICS", "observability.metrics", forms.boolean, "metrics_enabled"),
+    Setting("ENABLE_TRACING", "observability.tracing", forms.boolean, None),
+    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "observability.otlp_endpoint", forms.otlp_endpoint, None),
+    Setting("OTLP_ENDPOINT", None, forms.otlp_endpoint, None),
+    Setting("LOG_LEVEL", "observability.log_level", forms.log_level, "log_level"),
+    Setting("LOG_FORMAT", "observability.log_format", forms.one_of("json", "text", "auto"), "log_format"),
+    Setting("RUST_LOG", None, forms.rust_log, None),
+    Setting("HTTPS_PROXY", None, forms.proxy_url, "https_proxy", secret=True),
+    Setting("NO_PROXY", None, forms.no_proxy, "no_proxy"),
+    Setting("SSL_CERT_FILE", None, forms.readable_file, "ssl_cert_file"),
+)
+
+EXPANDED = {"SERVER_ADDRESS": "server.address", "API_KEYS": "auth.keys"}
+"""Names with rules of their own, and their places in the file."""
+
+OWN_PREFIX = "LLM_EDGE_"
+CONFIG_FILE = "LLM_EDGE_CONFIG"
+
+FREE_SECTIONS = ("providers", "models", "aliases")
+"""Sections of the file whose keys are the user's own names, read elsewhere."""
+
+NOT_YET: Mapping[str, Callable[[object], bool]] = {
+    "WORKERS": lambda value: value != 1,
+    "ENABLE_L2_CACHE": bool,
+    "PROMPT_CACHE": lambda value: value != "off",
+    "ADMIN_API_KEY": bool,
+    "ROUTING_STRATEGY": lambda value: value != "model",
+    "FALLBACKS": bool,
+    "RATE_LIMIT_ENABLED": bool,
+}
+"""Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""
+
+QUIET = ("WORKERS", "AUTH_ENABLED", "ENABLE_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP_ENDPOINT", "RUST_LOG")
+"""Settings without a field that are heeded elsewhere, or whose harmless value needs no word."""
