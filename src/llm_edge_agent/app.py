@@ -18,9 +18,10 @@ from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.attempts import Upstream
 from llm_edge_agent.gateway.pipeline import ChatPipeline, PipelineSettings
+from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.routes import GatewayHandler, MetricsHandler
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
-from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
 from llm_edge_agent.http.server import Server
@@ -79,10 +80,11 @@ async def initialize_app_state(config: AppConfig) -> AppState:
     upstreams = {provider.name: _upstream(provider) for provider in config.providers}
     deployments = [Deployment(p.name, p.dialect, p.models) for p in config.providers]
     directory = Directory(models, deployments, config.aliases)
-    metrics = Metrics(tuple(upstreams), tuple(model.id for model in models.models))
+    served = [name for provider in config.providers for name in provider.models]
+    metrics = Metrics(tuple(upstreams), (*(model.id for model in models.models), *served))
     secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
     logs = configure(config.log_level, config.log_format, secrets=secrets)
-    sweep = Sweep()
+    sweep = running_sweep()
     pool = UpstreamPool(
         sweep=sweep,
         tls=tls_context(config.ssl_cert_file),
@@ -92,8 +94,9 @@ async def initialize_app_state(config: AppConfig) -> AppState:
         max_response_bytes=config.max_response_bytes,
     )
     answers = _answers(config)
-    _register_gauges(metrics, pool, answers)
-    pipeline = ChatPipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep)
+    _register_gauges(metrics, pool, answers, logs)
+    ids = RequestIds()
+    pipeline = ChatPipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep, ids)
     admin = Admin(
         models,
         directory,
@@ -106,7 +109,7 @@ async def initialize_app_state(config: AppConfig) -> AppState:
     keyring = None
     if config.auth_enabled:
         keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
-    handler = GatewayHandler(pipeline, admin, keyring, (metrics.observe, logs.access))
+    handler = GatewayHandler(pipeline, admin, keyring, ids, (metrics.observe, logs.access))
     return AppState(config, models, handler, admin, metrics, logs, pool, answers)
 
 
@@ -157,7 +160,8 @@ def _upstream(provider: ProviderConfig) -> Upstream:
     )
 
 
-def _register_gauges(metrics: Metrics, pool: UpstreamPool, answers: Answers | None) -> None:
+def _register_gauges(metrics: Metrics, pool: UpstreamPool, answers: Answers | None, logs: LogSink) -> None:
+    metrics.gauge("llm_edge_log_lines_dropped", {}, lambda: logs.dropped)
     metrics.gauge("llm_edge_upstream_connections", {"state": "in_use"}, lambda: pool.in_use)
     metrics.gauge("llm_edge_upstream_connections", {"state": "idle"}, lambda: pool.idle)
     if answers is not None:

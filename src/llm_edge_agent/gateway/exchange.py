@@ -56,6 +56,10 @@ class Exchange:
         self.principal = principal
         self._observers = observers
 
+    def renewed(self, request_id: str, started_s: float) -> "Exchange":
+        """A new exchange of the same caller on the same route."""
+        return Exchange(request_id, self.endpoint, self.method, self.route, started_s, self.principal, self._observers)
+
     @property
     def tenant(self) -> str | None:
         return self.principal.tenant

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Literal
 
@@ -21,11 +22,11 @@ from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.cache_key import NOT_KEYED, cache_key
 from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, usd
+from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
 from llm_edge_agent.core.routing import Directory, Target
 from llm_edge_agent.dialects import TRANSLATORS, Prepared, Translator
 from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_request, with_metadata
-from llm_edge_agent.dialects.chat_replay import replayable
+from llm_edge_agent.dialects.chat_replay import Replay
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Exchange
@@ -36,9 +37,11 @@ from llm_edge_agent.gateway.replies import (
     error_reply,
     hit_metadata,
     metadata_object,
+    own_lines,
     relayed_headers,
     warnings_line,
 )
+from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
@@ -109,6 +112,7 @@ class ChatPipeline:
         pool: UpstreamPool,
         answers: Answers | None,
         sweep: Sweep,
+        ids: RequestIds,
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -116,6 +120,7 @@ class ChatPipeline:
         self._pool = pool
         self._answers = answers
         self._sweep = sweep
+        self._ids = ids
         self._admitted: dict[bytes, _Admitted] = {}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
@@ -145,11 +150,27 @@ class ChatPipeline:
             exchange.cache = "bypass"
         else:
             stored = self._answers.get(key)
-            if stored is not None:
+            replay = stored.replay() if stored is not None else None
+            if stored is not None and replay is not None:
                 self._remember(raw, admitted)
-                return self._hit(stored, call, exchange)
+                reply = self._hit(stored, replay, call, exchange)
+                reply.again = partial(self._hit_again, admitted, key, exchange)
+                return reply
             exchange.cache = "miss"
         return Miss(exchange, call, target, control, key if control.write else None)
+
+    def _hit_again(self, admitted: "_Admitted", key: bytes, before: Exchange, received_s: float) -> Complete | None:
+        """The same bytes once more (see `Complete.again`): the caller, the model and the key are those of `before`;
+        only the entry may have gone."""
+        stored = self._answers.get(key) if self._answers is not None else None
+        replay = stored.replay() if stored is not None else None
+        if stored is None or replay is None:
+            return None
+        exchange = before.renewed(self._ids.next(), received_s)
+        exchange.stream = admitted.call.stream
+        exchange.requested_model = admitted.shown_model
+        exchange.model = admitted.known_model
+        return self._hit(stored, replay, admitted.call, exchange)
 
     def _read(self, raw: bytes) -> "_Admitted":
         """Reads and checks a body, and resolves its model. Raises GatewayError."""
@@ -201,13 +222,16 @@ class ChatPipeline:
         created = b"%d" % time.time()
         if call.stream:
             kind = SSE_HEADERS
-            body = replay.stream(
-                identity=identity, created=created, metadata=metadata, show_usage=call.include_usage
-            )
+            body = replay.stream(identity=identity, created=created, metadata=metadata, show_usage=call.include_usage)
         else:
             kind = JSON_HEADERS
             body = replay.whole(identity=identity, created=created, metadata=metadata)
-        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (kind, stored.header_lines, request_id, now_s - stored.stored_s)
+        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (
+            kind,
+            stored.header_lines(cost=self._in_headers),
+            request_id,
+            now_s - stored.stored_s,
+        )
         exchange.end(200)
         return Complete(200, head, body)
 
@@ -359,34 +383,26 @@ class ChatPipeline:
             return
         if not cache_policy.is_cacheable_answer(200, answer.finish_reasons):
             return
-        replay = replayable(answer.body)
-        if replay is not None:
-            exchange = miss.exchange
-            stored = StoredAnswer(
-                replay,
-                miss.target.provider,
-                exchange.cost_picodollars,
-                exchange.warnings,
-                self._shared_lines(exchange, "hit-l1", 0),
-            )
-            self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
+        exchange = miss.exchange
+        stored = StoredAnswer(
+            answer.body, miss.target.provider, exchange.model, exchange.cost_picodollars, exchange.warnings
+        )
+        self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
 
     def _own_headers(self, exchange: Exchange, *, cost: bool = True) -> bytes:
         """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""
-        shared = self._shared_lines(exchange, exchange.cache, exchange.cost_picodollars if cost else None)
+        shared = own_lines(
+            exchange.cache,
+            exchange.provider,
+            exchange.model,
+            exchange.cost_picodollars if cost and self._in_headers else None,
+            exchange.warnings,
+        )
         return b"%bx-request-id: %b\r\nx-llm-edge-attempts: %d\r\n" % (
             shared,
             exchange.request_id.encode(),
             exchange.attempts,
         )
-
-    def _shared_lines(self, exchange: Exchange, cache: str, cost_picodollars: int | None) -> bytes:
-        lines = f"x-llm-edge-cache: {cache}\r\nx-llm-edge-provider: {exchange.provider}\r\n"
-        if exchange.model is not None:
-            lines += f"x-llm-edge-model: {exchange.model}\r\n"
-        if self._in_headers and cost_picodollars is not None:
-            lines += f"x-llm-edge-cost-usd: {usd(cost_picodollars)}\r\n"
-        return (lines + warnings_line(exchange.warnings)).encode("ascii")
 
     def _error_headers(self, exchange: Exchange) -> bytes:
         lines = f"x-llm-edge-attempts: {exchange.attempts}\r\n"

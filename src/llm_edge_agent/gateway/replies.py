@@ -51,6 +51,18 @@ def warnings_line(warnings: Sequence[str]) -> str:
     return f"x-llm-edge-warnings: {', '.join(plain)}\r\n"
 
 
+def own_lines(
+    cache: str, provider: str | None, model: str | None, cost_picodollars: int | None, warnings: Sequence[str]
+) -> bytes:
+    """The `x-llm-edge-*` lines of an answer that do not change from one reply to the next."""
+    lines = f"x-llm-edge-cache: {cache}\r\nx-llm-edge-provider: {provider}\r\n"
+    if model is not None:
+        lines += f"x-llm-edge-model: {model}\r\n"
+    if cost_picodollars is not None:
+        lines += f"x-llm-edge-cost-usd: {usd(cost_picodollars)}\r\n"
+    return (lines + warnings_line(warnings)).encode("ascii")
+
+
 def relayed_headers(upstream: Mapping[bytes, bytes]) -> bytes:
     """The lines of a provider's answer that the client gets: rate limits, retry advice, and the provider's request id
     under our own name. Everything else (cookies, organisation ids, hop-by-hop fields) stays here."""

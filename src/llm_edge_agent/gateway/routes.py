@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable
-from itertools import count
 from time import monotonic
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
 from llm_edge_agent.gateway.pipeline import ChatPipeline, Miss
 from llm_edge_agent.gateway.replies import error_reply
+from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
 
 _log = logging.getLogger("llm_edge_agent.routes")
@@ -91,6 +91,7 @@ class GatewayHandler:
         pipeline: ChatPipeline,
         admin: Admin,
         keyring: Keyring | None,
+        ids: RequestIds,
         observers: tuple[Observer, ...],
     ) -> None:
         """`keyring` None lets everybody in, as one tenant, and ignores what credentials they send."""
@@ -98,8 +99,7 @@ class GatewayHandler:
         self._admin = admin
         self._keyring = keyring
         self._observers = observers
-        self._id_prefix = secrets.token_hex(6)
-        self._ids = count(1)
+        self._ids = ids
         self.draining = False
 
     def head(self, request: Request) -> Complete | None:
@@ -109,7 +109,7 @@ class GatewayHandler:
         if given is not None and _REQUEST_ID.fullmatch(given) is not None:
             request_id = given.decode("ascii")
         else:
-            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+            request_id = self._ids.next()
         exchange = request.context = Exchange(
             request_id, route.endpoint, request.method, route.template, request.received_s, ANYONE, self._observers
         )
@@ -141,6 +141,8 @@ class GatewayHandler:
                 outcome = self._pipeline.admit(request, exchange)
                 if isinstance(outcome, Miss):
                     return self._pipeline.answer(outcome)
+                if b"x-request-id" in request.headers:
+                    outcome.again = None  # the client's own id belongs to one request
                 return outcome
             if template not in (MODELS.template, MODEL.template):
                 return self._admin.reply(template, request, exchange.request_id)
@@ -167,7 +169,7 @@ class GatewayHandler:
         exchange = request.context if request is not None else None
         if not isinstance(exchange, Exchange):
             method = request.method if request is not None else "other"
-            request_id = f"{self._id_prefix}{next(self._ids):08x}"
+            request_id = self._ids.next()
             exchange = Exchange(
                 request_id, UNKNOWN.endpoint, method, UNKNOWN.template, monotonic(), ANYONE, self._observers
             )

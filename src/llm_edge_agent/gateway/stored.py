@@ -3,37 +3,57 @@
 from time import monotonic
 
 from llm_edge_agent.cache.memory import MemoryCache
-from llm_edge_agent.dialects.chat_replay import Replay
+from llm_edge_agent.dialects.chat_replay import Replay, replayable
+from llm_edge_agent.gateway.replies import own_lines
 
 TTL_JITTER = 0.1
 """Entries written together expire apart: each lives up to this fraction shorter than asked for."""
 
 
 class StoredAnswer:
-    """One answer, ready to be replayed, with what its replies say of it."""
+    """One answer as it came, with what its replies say of it. What a hit needs is made when the first one comes: most
+    entries never see one."""
 
-    __slots__ = ("cost_picodollars", "header_lines", "provider", "replay", "stored_s", "warnings", "weight_bytes")
+    __slots__ = (
+        "_header_lines",
+        "_replay",
+        "body",
+        "cost_picodollars",
+        "model",
+        "provider",
+        "stored_s",
+        "warnings",
+        "weight_bytes",
+    )
 
     def __init__(
-        self,
-        replay: Replay,
-        provider: str,
-        cost_picodollars: int | None,
-        warnings: tuple[str, ...],
-        header_lines: bytes,
+        self, body: bytes, provider: str, model: str | None, cost_picodollars: int | None, warnings: tuple[str, ...]
     ) -> None:
-        self.replay = replay
+        self.body = body
         self.provider = provider
+        self.model = model
         self.cost_picodollars = cost_picodollars
         """What the answer cost, and so what each hit saves; None where unknown."""
         self.warnings = warnings
         """Of the request that made it: what was dropped then is missing from the answer still."""
-        self.header_lines = header_lines
-        """The lines that every hit's head has in common."""
         self.stored_s = monotonic()
         # A replayed stream is prepared on demand and about as large again; counted from the start, since the weight
         # of an entry cannot change.
-        self.weight_bytes = 2 * len(replay.body) + 512
+        self.weight_bytes = 2 * len(body) + 512
+        self._replay: Replay | None = None
+        self._header_lines: bytes | None = None
+
+    def replay(self) -> Replay | None:
+        """The answer made ready; None where it could be relayed once, but not told again in every framing."""
+        if self._replay is None:
+            self._replay = replayable(self.body)
+        return self._replay
+
+    def header_lines(self, *, cost: bool) -> bytes:
+        """The lines that the heads of all hits have in common. `cost`: whether headers tell it."""
+        if self._header_lines is None:
+            self._header_lines = own_lines("hit-l1", self.provider, self.model, 0 if cost else None, self.warnings)
+        return self._header_lines
 
 
 class Answers:

@@ -35,7 +35,7 @@ from llm_edge_agent.http.framing import (
     keeps_alive,
 )
 from llm_edge_agent.http.inbound import Inbound
-from llm_edge_agent.http.messages import AbortReason, Complete, Refusal, Request
+from llm_edge_agent.http.messages import AbortReason, Again, Complete, Refusal, Request
 from llm_edge_agent.http.pending import BODYLESS, Pending, log_escaped
 
 WRITE_HIGH_WATER_BYTES: Final = 256 * 1024
@@ -78,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_stash",
         "_state",
         "_transport",
+        "_whole",
         "_written",
         "deadline_s",
         "write_paused",
@@ -95,6 +96,8 @@ class Connection(asyncio.Protocol):
         self._served = False
         """Whether a request was answered: until then the header timeout runs from the start of the connection."""
         self._request: Request | None = None
+        self._whole: bytes | None = None
+        """What was read, where it begins with the head of the request that is being answered."""
         self._keep = False
         self._body = bytearray()
         self._body_left = 0
@@ -134,7 +137,9 @@ class Connection(asyncio.Protocol):
                 self._reading_paused = True
                 self._transport.pause_reading()
         elif state == _IDLE:
-            self._serve(data)
+            again = self._inbound.repeats.get(data)
+            if again is None or self.write_paused or not self._repeat(again):
+                self._serve(data)
         elif state == _HEAD:
             self._serve(self._scan_head(data))
         elif state == _BODY:
@@ -268,6 +273,26 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._give_up("shutdown")
 
+    def _repeat(self, again: Again) -> bool:
+        """Answers the same bytes as an earlier request; False where the request has to go the long way. `_reply`
+        remembers only what keeps the connection and has a body, so this is all of a head that can occur."""
+        now = time.monotonic()
+        try:
+            reply = again(now)
+        except Exception as error:
+            log_escaped(error)
+            return False
+        if reply is None:
+            return False
+        inbound = self._inbound
+        body = reply.body
+        out = b"%bcontent-length: %d\r\n%b\r\n%b" % (inbound.heads.get(reply.status), len(body), reply.headers, body)
+        self._served = True
+        self.deadline_s = now + inbound.limits.keepalive_timeout_s
+        self._written += len(out)
+        self._transport.write(out)
+        return True
+
     def _serve(self, data: bytes) -> None:
         """Answers the requests at the head of `data` one after the other, and puts away what cannot have its turn."""
         limits = self._inbound.limits
@@ -288,7 +313,9 @@ class Connection(asyncio.Protocol):
             ):
                 data = self._scan_head(data)
             else:
+                self._whole = data
                 data = self._exchange(match, data[:end], data, end)
+                self._whole = None
 
     def _rest(self) -> None:
         """Between two exchanges: the stash gets its turn, or the idle time begins."""
@@ -448,6 +475,8 @@ class Connection(asyncio.Protocol):
         bodyless = status in BODYLESS
         if keep and not bodyless and request is not None and not request.http_1_0 and request.method != "HEAD":
             out = b"%bcontent-length: %d\r\n%b\r\n%b" % (inbound.heads.get(status), len(body), reply.headers, body)
+            if reply.again is not None and data is self._whole and end == len(data):
+                inbound.remember(data, reply.again)
         else:
             out = self._head(status, reply.headers, request, keep, None if bodyless else len(body))
             if not bodyless and (request is None or request.method != "HEAD"):

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.framing import split_target
-from llm_edge_agent.http.messages import Handler
+from llm_edge_agent.http.messages import Again, Handler
 
 if TYPE_CHECKING:
     from llm_edge_agent.http.connection import Connection
 
 _CACHED_TARGETS = 256
 _CACHED_TARGET_BYTES = 128
+_REPEATED_REQUESTS = 1024
+_REPEATED_BYTES = 8 * 1024
 
 
 class ReplyHeads:
@@ -55,6 +57,7 @@ class Inbound:
         "in_flight",
         "limits",
         "refused_connections",
+        "repeats",
         "sweep",
         "targets",
     )
@@ -73,6 +76,22 @@ class Inbound:
         """No connection may come in any more."""
         self.targets: dict[bytes, tuple[str, str]] = {}
         """Path and query of the origin-form targets seen of late, which are few."""
+        self.repeats: dict[bytes, Again] = {}
+        """How whole requests, byte for byte, are answered again (see `Complete.again`)."""
+
+    def remember(self, raw: bytes, again: Again) -> None:
+        """Keeps what a reply said of its request's return, in a bounded table."""
+        if len(raw) <= _REPEATED_BYTES and not self.draining:
+            if len(self.repeats) >= _REPEATED_REQUESTS:
+                self.repeats.clear()
+            self.repeats[raw] = again
+
+    def begin_drain(self) -> None:
+        """Every reply ends its connection from now on; connections without a request are closed at once."""
+        self.draining = True
+        self.repeats.clear()
+        for connection in list(self.connections):
+            connection.drain()
 
     def join(self, connection: "Connection") -> bool:
         """Counts a new connection in; False where it must be closed, because of `max_connections` or of `closed`."""

@@ -11,7 +11,7 @@ If the client leaves (or is cut for slowness, or the server stops) while an awai
 cancelled; while a `Streaming` is running, its `abort` is called, once.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 AbortReason = Literal["client_gone", "client_slow", "shutdown"]
@@ -63,17 +63,26 @@ class Request:
         self.context: object = None
 
 
+Again = Callable[[float], "Complete | None"]
+
+
 class Complete:
     """A whole reply. `headers` is a block of ready header lines, each ended by CRLF, names in lower case, without
-    content-length, date and connection, which the server adds. `close` ends the connection after the reply."""
+    content-length, date and connection, which the server adds. `close` ends the connection after the reply.
 
-    __slots__ = ("body", "close", "headers", "status")
+    `again` is how a handler says that the reply depended on nothing but the request's bytes and its own state: when
+    the same bytes come again, the server may call it with the time of arrival (monotonic seconds) in place of `head`
+    and `handle`. It returns None where the request has to go the long way after all.
+    """
+
+    __slots__ = ("again", "body", "close", "headers", "status")
 
     def __init__(self, status: int, headers: bytes, body: bytes, *, close: bool = False) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.close = close
+        self.again: Again | None = None
 
 
 class Sink(Protocol):

@@ -70,9 +70,7 @@ class Server:
         """From now on every reply ends its connection, and connections without a request are closed at once. The
         listener stays open, so that the handler can still say no."""
         if self._inbound is not None:
-            self._inbound.draining = True
-            for connection in list(self._inbound.connections):
-                connection.drain()
+            self._inbound.begin_drain()
 
     async def stop(self, grace_s: float) -> None:
         """Drains, waits up to `grace_s` for the requests in flight, ends the rest (streams are aborted, requests are

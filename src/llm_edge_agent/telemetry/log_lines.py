@@ -90,11 +90,60 @@ class JsonLines:
         self._now = now
         self._names = _Names(redactor)
         self._encode = msgspec.json.Encoder().encode
+        self._between: dict[tuple[object, ...], tuple[bytes, bytes, bytes]] = {}
         self._second = -1
         self._date = ""
 
     def access(self, exchange: FinishedExchange, level: str) -> bytes:
         """The access record of one request."""
+        if exchange.usage is None and exchange.ttft_s is None and not exchange.warnings:
+            return self._plain(exchange, level)
+        return self._access(exchange, level)
+
+    def _plain(self, exchange: FinishedExchange, level: str) -> bytes:
+        """A record without token counts, such as every cache hit's: all but its time, id and duration is the same as
+        in many others, and encoded once."""
+        facts = (
+            level,
+            exchange.method,
+            exchange.route,
+            exchange.status,
+            exchange.provider,
+            exchange.model,
+            exchange.requested_model,
+            exchange.stream,
+            exchange.cache,
+            exchange.cache_tier,
+            exchange.cost_picodollars,
+            exchange.attempts,
+            exchange.key_id,
+            exchange.error,
+        )
+        between = self._between.get(facts)
+        request_id = self._names.id(exchange.request_id)
+        if between is None:
+            line = self._access(exchange, level)
+            duration = b'"duration_ms":%b,' % self._encode(int(exchange.duration_s * 1e6) / 1000)
+            before, id_found, rest = line.partition(b'"request_id":"%b"' % request_id.encode())
+            middle, duration_found, after = rest.partition(duration)
+            if not (id_found and duration_found):
+                return line
+            start = before.index(b'","level"')
+            between = (before[start:] + b'"request_id":"', b'"' + middle + b'"duration_ms":', b"," + after)
+            if len(self._between) >= _MAX_KEPT_NAMES:
+                self._between.clear()
+            self._between[facts] = between
+            return line
+        return b'{"timestamp":"%b%b%b%b%.3f%b' % (
+            self._timestamp().encode(),
+            between[0],
+            request_id.encode(),
+            between[1],
+            exchange.duration_s * 1000,
+            between[2],
+        )
+
+    def _access(self, exchange: FinishedExchange, level: str) -> bytes:
         usage = exchange.usage
         ttft_s = exchange.ttft_s
         cost = exchange.cost_picodollars
