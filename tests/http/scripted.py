@@ -111,7 +111,9 @@ async def upstream(
         yield server
     finally:
         listener.close()
+        await asyncio.sleep(0.01)  # what was accepted a moment ago reaches its script
         await server.stop()
+        await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager

@@ -220,7 +220,8 @@ class UpstreamConnection(asyncio.Protocol):
             answer.push(self, data)
 
     def eof_received(self) -> None:
-        """A proper end of input. TLS calls it for close_notify only, so a cut never completes an unframed body."""
+        """The end of input. Under TLS uvloop calls it for close_notify only, so that a cut never completes an unframed
+        body (asyncio's own TLS does not tell the two apart)."""
         answer = self._answer
         if answer is None:
             self._drop(FailureReason.CLOSED)
