@@ -187,7 +187,7 @@ def replay(answer: dict[str, Any]) -> Replay:
 
 
 def render(answer: dict[str, Any], metadata: bytes | None, *, show_usage: bool = False) -> list[dict[str, Any]]:
-    stream = replay(answer).stream(identity=b'"new"', created=b"9", metadata=metadata, show_usage=show_usage)
+    stream = replay(answer).stream(b"new", b"9", metadata, show_usage=show_usage)
     events = stream.decode().split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
     return [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
@@ -195,24 +195,26 @@ def render(answer: dict[str, Any], metadata: bytes | None, *, show_usage: bool =
 
 @pytest.mark.parametrize("metadata", [None, b'{"cached":true}'])
 def test_whole_splices_identity_time_and_metadata(metadata: bytes | None) -> None:
-    got = json.loads(replay(ANSWER).whole(identity=b'"new"', created=b"9", metadata=metadata))
-    expected = {**ANSWER, "id": "new", "created": 9}
+    got = json.loads(replay(ANSWER).whole(b"new", b"9", metadata))
+    expected = {**ANSWER, "id": "chatcmpl-new", "created": 9}
     if metadata is not None:
         expected["metadata"] = json.loads(metadata)
     assert got == expected
 
 
 def test_order_and_absence_of_identity_do_not_matter() -> None:
-    assert replay({"created": 5, "x": 1, "id": "a"}).whole(identity=b'"new"', created=b"9", metadata=None) == (
-        b'{"created": 9, "x": 1, "id": "new"}'
+    assert replay({"created": 5, "x": 1, "id": "a"}).whole(b"new", b"9", None) == (
+        b'{"created": 9, "x": 1, "id": "chatcmpl-new"}'
     )
-    assert replay({"x": 1}).whole(identity=b'"new"', created=b"9", metadata=None) == b'{"x": 1}'
+    assert replay({"x": 1}).whole(b"new", b"9", None) == b'{"x": 1}'
 
 
 @pytest.mark.parametrize("show_usage", [True, False])
 def test_a_replayed_stream_is_a_proper_chunk_sequence(show_usage: bool) -> None:
     chunks = render(ANSWER, b'{"cached":true}', show_usage=show_usage)
-    assert all(c["id"] == "new" and c["created"] == 9 and c["object"] == "chat.completion.chunk" for c in chunks)
+    assert all(
+        c["id"] == "chatcmpl-new" and c["created"] == 9 and c["object"] == "chat.completion.chunk" for c in chunks
+    )
     assert all(c["model"] == "m" and c["system_fingerprint"] == "fp" for c in chunks)
     assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [c for c in chunks if "metadata" in c] == chunks[-1:]
@@ -229,10 +231,9 @@ def test_a_replayed_stream_is_a_proper_chunk_sequence(show_usage: bool) -> None:
 
 def test_a_stream_is_prepared_once() -> None:
     stored = replay(ANSWER)
-    arguments: dict[str, Any] = {"identity": b'"n"', "created": b"9", "metadata": None}
     for show_usage in (False, True):
-        first = stored.stream(**arguments, show_usage=show_usage)
-        assert stored.stream(**arguments, show_usage=show_usage) == first
+        first = stored.stream(b"n", b"9", None, show_usage=show_usage)
+        assert stored.stream(b"n", b"9", None, show_usage=show_usage) == first
 
 
 def test_a_bare_answer_replays_too() -> None:
@@ -258,7 +259,7 @@ calls = st.lists(
 def test_folding_a_replayed_stream_gives_the_answer_back(text: str, tools: list[Any], show_usage: bool) -> None:
     called = {"tool_calls": tools} if tools else {}
     answer = {
-        "id": "x",
+        "id": "chatcmpl-x",
         "object": "chat.completion",
         "created": 5,
         "model": "m",
@@ -273,7 +274,7 @@ def test_folding_a_replayed_stream_gives_the_answer_back(text: str, tools: list[
         ],
         "usage": {"prompt_tokens": 1},
     }
-    stream = replay(answer).stream(identity=b'"x"', created=b"5", metadata=None, show_usage=show_usage)
+    stream = replay(answer).stream(b"x", b"5", None, show_usage=show_usage)
     payloads = [event.removeprefix(b"data: ") for event in stream.split(b"\n\n")[:-2]]
     again = folded(payloads)
     if not show_usage:
@@ -302,5 +303,5 @@ def test_only_what_can_be_told_in_every_framing_is_stored(member: bytes, kept: b
     replay = replayable(body)
     assert (replay is not None) == kept
     if replay is not None:
-        assert replay.whole(identity=b'"b"', created=b"2", metadata=None)
-        assert replay.stream(identity=b'"b"', created=b"2", metadata=None, show_usage=True)
+        assert replay.whole(b"b", b"2", None)
+        assert replay.stream(b"b", b"2", None, show_usage=True)

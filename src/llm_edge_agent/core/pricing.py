@@ -9,6 +9,8 @@ from decimal import Decimal
 import msgspec
 
 PICODOLLARS_PER_USD = 10**12
+_EXACT_BELOW = 10**15
+"""Below 1,000 USD a double's error is under half a picodollar, so formatting one to 12 places is exact, and quick."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,10 @@ def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int 
 
 def usd(picodollars: int) -> str:
     """Picodollars as a plain decimal number of dollars, exact, without exponent: `0.000125`, `0.0`, `12.5`."""
-    sign = "-" if picodollars < 0 else ""
-    whole, fraction = divmod(abs(picodollars), PICODOLLARS_PER_USD)
-    return f"{sign}{whole}.{f'{fraction:012d}'.rstrip('0') or '0'}"
+    if 0 <= picodollars < _EXACT_BELOW:
+        text = ("%.12f" % (picodollars / PICODOLLARS_PER_USD)).rstrip("0")
+    else:
+        sign = "-" if picodollars < 0 else ""
+        whole, fraction = divmod(abs(picodollars), PICODOLLARS_PER_USD)
+        text = f"{sign}{whole}.{fraction:012d}".rstrip("0")
+    return text + "0" if text.endswith(".") else text

@@ -174,7 +174,7 @@ class Replay:
     """A stored answer made ready: rendering costs one join. Immutable for its readers; streams are prepared when one
     is first asked for."""
 
-    __slots__ = ("_pieces", "_places", "_stream", "_stream_with_usage", "body")
+    __slots__ = ("_in_order", "_pieces", "_places", "_stream", "_stream_with_usage", "body")
 
     def __init__(self, body: bytes) -> None:
         """`body`: a `chat.completion` without `metadata`, no white space around it."""
@@ -183,6 +183,7 @@ class Replay:
         places = sorted((spans[name].start, spans[name].end, name) for name in ("id", "created") if name in spans)
         self._pieces: list[bytes] = []
         self._places = tuple(name for _, _, name in places)
+        self._in_order = self._places == ("id", "created")
         position = 0
         for start, end, _ in places:
             self._pieces.append(body[position:start])
@@ -191,17 +192,22 @@ class Replay:
         self._stream: list[bytes] | None = None
         self._stream_with_usage: list[bytes] | None = None
 
-    def whole(self, *, identity: bytes, created: bytes, metadata: bytes | None) -> bytes:
-        """The answer as one JSON object. `identity` is a JSON string, `created` a JSON number, `metadata` an object."""
+    def whole(self, suffix: bytes, created: bytes, metadata: bytes | None) -> bytes:
+        """The answer as one JSON object. `suffix` makes the new id (plain characters), `created` is a JSON number,
+        `metadata` an encoded object or None."""
+        end = b"}" if metadata is None else b',"metadata":%b}' % metadata
+        if self._in_order:
+            before, between, after = self._pieces
+            return b'%b"chatcmpl-%b"%b%b%b%b' % (before, suffix, between, created, after, end)
         parts = [self._pieces[0]]
         for name, piece in zip(self._places, self._pieces[1:], strict=True):
-            parts.append(identity if name == "id" else created)
+            parts.append(b'"chatcmpl-%b"' % suffix if name == "id" else created)
             parts.append(piece)
-        parts.append(b"}" if metadata is None else b',"metadata":%b}' % metadata)
+        parts.append(end)
         return b"".join(parts)
 
-    def stream(self, *, identity: bytes, created: bytes, metadata: bytes | None, show_usage: bool) -> bytes:
-        """The answer as the complete event stream, `[DONE]` included."""
+    def stream(self, suffix: bytes, created: bytes, metadata: bytes | None, *, show_usage: bool) -> bytes:
+        """The answer as the complete event stream, `[DONE]` included. Arguments as for `whole`."""
         chunks = self._stream_with_usage if show_usage else self._stream
         if chunks is None:
             chunks = _chunks(_decoder.decode(self.body), show_usage)
@@ -209,7 +215,7 @@ class Replay:
                 self._stream_with_usage = chunks
             else:
                 self._stream = chunks
-        head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%b' % (identity, created)
+        head = b'data: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%b' % (suffix, created)
         tail = b"}\n\n" if metadata is None else b',"metadata":%b}\n\n' % metadata
         return head + (b"}\n\n" + head).join(chunks) + tail + b"data: [DONE]\n\n"
 

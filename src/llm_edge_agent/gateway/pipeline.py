@@ -218,20 +218,15 @@ class ChatPipeline:
         now_s = monotonic()
         metadata = hit_metadata(stored.provider, "l1", now_s - exchange.started_s) if self._in_body else None
         request_id = exchange.request_id.encode()
-        identity = b'"chatcmpl-%b"' % request_id
         created = b"%d" % time.time()
         if call.stream:
             kind = SSE_HEADERS
-            body = replay.stream(identity=identity, created=created, metadata=metadata, show_usage=call.include_usage)
+            body = replay.stream(request_id, created, metadata, show_usage=call.include_usage)
         else:
             kind = JSON_HEADERS
-            body = replay.whole(identity=identity, created=created, metadata=metadata)
-        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (
-            kind,
-            stored.header_lines(cost=self._in_headers),
-            request_id,
-            now_s - stored.stored_s,
-        )
+            body = replay.whole(request_id, created, metadata)
+        lines = stored.header_lines(cost=self._in_headers)
+        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (kind, lines, request_id, now_s - stored.stored_s)
         exchange.end(200)
         return Complete(200, head, body)
 

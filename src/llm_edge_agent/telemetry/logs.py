@@ -86,6 +86,7 @@ class LogSink:
     ) -> None:
         self._lines = lines
         self._writer = LineWriter(fd, lines.lost, max_buffered_bytes=max_buffered_bytes)
+        self._write = self._writer.write
         self._threshold = _NUMBERS[level]
         self._handler = _SinkHandler(self._writer, lines)
         self._handler.setLevel(self._threshold)
@@ -121,7 +122,10 @@ class LogSink:
 
     def _access_all(self, exchange: FinishedExchange) -> None:
         error = exchange.error
-        self._write_access(exchange, "info" if error is None else SEVERITIES[error])
+        try:
+            self._write(self._lines.access(exchange, "info" if error is None else SEVERITIES[error]))
+        except Exception:
+            _log.exception("a request could not be logged")
 
     def _access_failures(self, exchange: FinishedExchange) -> None:
         error = exchange.error
@@ -129,13 +133,7 @@ class LogSink:
             return
         level = SEVERITIES[error]
         if _NUMBERS[level] >= self._threshold:
-            self._write_access(exchange, level)
-
-    def _write_access(self, exchange: FinishedExchange, level: Level) -> None:
-        try:
-            self._writer.write(self._lines.access(exchange, level))
-        except Exception:
-            _log.exception("a request could not be logged")
+            self._access_all(exchange)
 
 
 class _SinkHandler(logging.Handler):
