@@ -67,7 +67,12 @@ class ChatAnswerStream:
         """The end of input. Sets `complete` where the finish reason has come, else `failure`."""
         out: list[bytes] = []
         try:
-            self._take(self._decoder.finish(), out)
+            try:
+                self._take(self._decoder.finish(), out)
+            except GatewayError as error:
+                if error.kind is not ErrorKind.UPSTREAM_INVALID or not self.events:
+                    raise
+                # An event cut in two is none: what the stream lacks decides.
             if not self.complete:
                 if self._translator is not None:
                     out += [self._chunks.feed(payload) for payload in self._translator.finish()]

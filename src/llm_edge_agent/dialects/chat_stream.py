@@ -28,6 +28,7 @@ from llm_edge_agent.dialects.chat import (
     replace_surrogate_escapes,
     without_metadata,
 )
+from llm_edge_agent.dialects.provider_errors import safe_message
 
 DONE = b"[DONE]"
 _DONE_EVENT = b"data: [DONE]\n\n"
@@ -194,17 +195,16 @@ def _decode_tolerantly(payload: bytes) -> _Chunk:
 
 
 def _provider_error(raw: bytes) -> GatewayError:
-    """An error object inside a stream, in the provider's own words where it has some."""
+    """An error object inside a stream, in the provider's own words where it has some that may be shown."""
     try:
         error = msgspec.json.decode(raw, type=_Error)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         error = _Error()
-    code = str(error.code) if error.code is not None else None
     return GatewayError(
         ErrorKind.STREAM_INTERRUPTED,
-        (error.message or "The provider reported an error in the stream.")[:2000],
-        code=code,
-        type=error.type,
+        safe_message(error.message or "The provider reported an error in the stream."),
+        code=safe_message(str(error.code)) if error.code is not None else None,
+        type=safe_message(error.type) if error.type is not None else None,
     )
 
 
