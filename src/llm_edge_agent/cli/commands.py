@@ -1,0 +1,48 @@
+"""All commands of the program. Importing them loads no gateway: each loads what it needs when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llm_edge_agent.cli import serve as serving
+from llm_edge_agent.cli.demo import demo
+from llm_edge_agent.cli.mock import mock
+from llm_edge_agent.cli.options import Level, Options
+from llm_edge_agent.cli.serve import serve
+from llm_edge_agent.version import __version__
+
+application = typer.Typer(
+    help="An LLM intercepting proxy: one OpenAI-compatible API for every provider. Without a command it serves.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"llm-edge-agent {__version__}")
+        raise typer.Exit
+
+
+@application.callback(invoke_without_command=True)
+def _program(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file (YAML).", envvar=None, show_default=False)
+    ] = None,
+    log_level: Annotated[Level | None, typer.Option("--log-level", help="How much is logged.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    context.obj = Options(config, log_level)
+    if context.invoked_subcommand is None:
+        serving.run(context.obj, {})
+
+
+application.command()(serve)
+application.command()(demo)
+application.command()(mock)

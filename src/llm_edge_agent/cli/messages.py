@@ -1,0 +1,35 @@
+"""What a command tells a person, on stderr."""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+_RED, _YELLOW, _BOLD_YELLOW = "31", "33", "1;33"
+
+
+def note(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    note(f"{_styled('Warning:', _YELLOW)} {message}")
+
+
+def alarm(message: str) -> None:
+    """A warning that must not be overlooked: all of it stands out."""
+    note(_styled(f"WARNING: {message}", _BOLD_YELLOW))
+
+
+def fail(*problems: str, code: int = 1) -> NoReturn:
+    """Says each problem on a line of its own and ends the command with `code`."""
+    for problem in problems:
+        note(f"{_styled('Error:', _RED)} {problem}")
+    raise typer.Exit(code)
+
+
+def _styled(text: str, style: str) -> str:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+        return text
+    return f"\x1b[{style}m{text}\x1b[0m"

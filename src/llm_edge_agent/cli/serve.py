@@ -1,0 +1,66 @@
+"""`serve`: the gateway, until a signal ends it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llm_edge_agent.cli.addresses import is_loopback, listen_failure, url
+from llm_edge_agent.cli.messages import alarm, fail, note, warn
+from llm_edge_agent.cli.options import Level, Options, options_of
+
+if TYPE_CHECKING:
+    from llm_edge_agent.app import GatewayServer
+    from llm_edge_agent.config import AppConfig
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API.", min=0, max=65535)] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port of metrics and health only; 0: none.", min=0, max=65535)
+    ] = None,
+    log_level: Annotated[Level | None, typer.Option(help="How much is logged.")] = None,
+) -> None:
+    """Serve the gateway until SIGTERM or Ctrl-C (the default command)."""
+    run(
+        options_of(context),
+        {
+            "host": host,
+            "port": port,
+            "metrics_port": metrics_port,
+            "log_level": log_level.value if log_level is not None else None,
+        },
+    )
+
+
+def run(options: Options, flags: Mapping[str, object]) -> None:
+    """Serves with the configuration of `options` and `flags`, then ends the command."""
+    import uvloop
+
+    from llm_edge_agent.app import serve_until_signalled
+
+    config = options.load(flags)
+    for warning in config.warnings:
+        warn(warning)
+    try:
+        code = uvloop.run(serve_until_signalled(config, lambda server: _announce(config, server)))
+    except OSError as error:
+        fail(listen_failure(error, config.host, config.port, config.metrics_port if config.metrics_enabled else 0))
+    raise typer.Exit(code)
+
+
+def _announce(config: "AppConfig", server: "GatewayServer") -> None:
+    parts = [f"llm-edge-agent listens on {url(config.host, server.port)}"]
+    if server.metrics_port is not None:
+        parts.append(f"metrics on {url(config.host, server.metrics_port)}/metrics")
+    parts.append(f"providers: {', '.join(provider.name for provider in config.providers)}")
+    if config.config_file is not None:
+        parts.append(f"configuration: {config.config_file}")
+    note("; ".join(parts))
+    if not config.auth_enabled and not is_loopback(config.host):
+        alarm(
+            f"{config.host or '*'} is not a loopback address and API_KEYS is not set: whoever reaches this port spends"
+            " your provider keys. Set API_KEYS, or listen on HOST=127.0.0.1."
+        )
