@@ -110,8 +110,9 @@ async def upstream(
     try:
         yield server
     finally:
+        # asyncio loses a connection that is accepted in the moment in which its listener is closed.
+        await asyncio.sleep(0.01)
         listener.close()
-        await asyncio.sleep(0.01)  # what was accepted a moment ago reaches its script
         await server.stop()
         await asyncio.sleep(0)
 
