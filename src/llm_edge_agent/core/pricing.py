@@ -5,6 +5,7 @@ floating point appears only where a figure is shown. An unknown price is None, n
 """
 
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -99,8 +100,11 @@ def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int 
     return cost
 
 
+@lru_cache(maxsize=1024)
 def usd(picodollars: int) -> str:
-    """Picodollars as a plain decimal number of dollars, exact, without exponent: `0.000125`, `0.0`, `12.5`."""
+    """Picodollars as a plain decimal number of dollars, exact, without exponent: `0.000125`, `0.0`, `12.5`.
+
+    Remembered, because one request shows its cost in its body, its head and its log line."""
     if 0 <= picodollars < _EXACT_BELOW:
         text = ("%.12f" % (picodollars / PICODOLLARS_PER_USD)).rstrip("0")
     else:

@@ -50,6 +50,7 @@ def _number(text: str) -> msgspec.Raw:
 
 _any_decoder = msgspec.json.Decoder(float_hook=_number)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -176,7 +177,13 @@ def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapp
         return False
     count = canonical.count(b'":')
     if len(kept) != len(value):
-        count += msgspec.json.encode({key: item for key, item in value.items() if key not in kept}).count(b'":')
+        for key, item in value.items():
+            if key not in kept:
+                count += 1
+                if type(item) is not bool and item is not None:
+                    count += _encode(item).count(b'":')
+                if '":' in key:
+                    return False
     return raw.count(b'":') == count
 
 

@@ -34,7 +34,7 @@ from llm_edge_agent.http.framing import (
     check_host,
     keeps_alive,
 )
-from llm_edge_agent.http.inbound import Inbound
+from llm_edge_agent.http.inbound import Inbound, ParsedHead
 from llm_edge_agent.http.messages import AbortReason, Again, Complete, Refusal, Request
 from llm_edge_agent.http.pending import BODYLESS, Pending, log_escaped
 
@@ -296,6 +296,7 @@ class Connection(asyncio.Protocol):
     def _serve(self, data: bytes) -> None:
         """Answers the requests at the head of `data` one after the other, and puts away what cannot have its turn."""
         limits = self._inbound.limits
+        seen = self._inbound.seen
         turns = _REPLIES_IN_A_ROW
         while data:
             if not turns or self.write_paused:
@@ -304,6 +305,13 @@ class Connection(asyncio.Protocol):
                     self._rest()
                 return
             turns -= 1
+            end = data.find(b"\r\n\r\n") + 4
+            parsed = seen.get(data[:end])
+            if parsed is not None:
+                self._whole = data
+                data = self._exchange(parsed, data, end)
+                self._whole = None
+                continue
             match = HEAD.match(data)
             if (
                 match is None
@@ -313,8 +321,13 @@ class Connection(asyncio.Protocol):
             ):
                 data = self._scan_head(data)
             else:
+                try:
+                    parsed = self._read_head(match, data[:end])
+                except FramingError as error:
+                    self._refuse(error.refusal, error.detail)
+                    return
                 self._whole = data
-                data = self._exchange(match, data[:end], data, end)
+                data = self._exchange(parsed, data, end)
                 self._whole = None
 
     def _rest(self) -> None:
@@ -358,10 +371,15 @@ class Connection(asyncio.Protocol):
         match = HEAD.match(head)
         if match is None:
             return self._refuse("bad_request", "malformed head")
-        return self._exchange(match, head, scan.rest, 0)
+        try:
+            parsed = self._read_head(match, head)
+        except FramingError as error:
+            return self._refuse(error.refusal, error.detail)
+        return self._exchange(parsed, scan.rest, 0)
 
-    def _exchange(self, match: re.Match[bytes], head: bytes, data: bytes, start: int) -> bytes:
-        """A head is complete; what followed it begins at `start` of `data`."""
+    def _read_head(self, match: re.Match[bytes], head: bytes) -> ParsedHead:
+        """A complete head, checked. Raises FramingError."""
+        raw = head
         inbound = self._inbound
         fields = self._fields = {}
         verb, target, minor = match.groups()
@@ -371,26 +389,31 @@ class Connection(asyncio.Protocol):
             head = b"GET / HTTP/1.1" + head[match.end(3) :]
         http_1_0 = minor == b"0"
         try:
-            try:
-                # A parser per head costs 0.5 us and has no past.
-                httptools.HttpRequestParser(self).feed_data(head)
-            except httptools.HttpParserUpgrade:
-                pass  # an offer that we do not take up: an ordinary request
-            except httptools.HttpParserError:
-                body_length(fields, http_1_0)
-                return self._refuse("bad_request", "malformed head")
-            length = body_length(fields, http_1_0)
-            check_host(fields, http_1_0)
-            located = inbound.targets.get(target)
-            if located is None or method == "CONNECT":
-                located = inbound.locate(method, target)
-        except FramingError as error:
-            return self._refuse(error.refusal, error.detail)
-        request = self._request = Request(
-            method, *located, fields, http_1_0=http_1_0, peer=self._peer, received_s=time.monotonic()
-        )
+            # A parser per head costs 0.5 us and has no past.
+            httptools.HttpRequestParser(self).feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # an offer that we do not take up: an ordinary request
+        except httptools.HttpParserError:
+            body_length(fields, http_1_0)
+            raise FramingError("bad_request", "malformed head") from None
+        length = body_length(fields, http_1_0)
+        check_host(fields, http_1_0)
+        located = inbound.targets.get(target)
+        if located is None or method == "CONNECT":
+            located = inbound.locate(method, target)
         # After CONNECT the client may already speak to whom it thinks is at the other end.
-        self._keep = method != "CONNECT" and keeps_alive(fields.get(b"connection"), http_1_0)
+        keep = method != "CONNECT" and keeps_alive(fields.get(b"connection"), http_1_0)
+        parsed = ParsedHead(method, *located, fields, http_1_0, length, keep)
+        inbound.keep_head(raw, parsed)
+        return parsed
+
+    def _exchange(self, parsed: ParsedHead, data: bytes, start: int) -> bytes:
+        """A head is complete; what followed it begins at `start` of `data`."""
+        inbound = self._inbound
+        method, path, query, fields, http_1_0, length, self._keep = parsed
+        request = self._request = Request(
+            method, path, query, fields, http_1_0=http_1_0, peer=self._peer, received_s=time.monotonic()
+        )
         inbound.in_flight += 1
         try:
             refusal = inbound.handler.head(request)

@@ -3,7 +3,7 @@
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.deadlines import Sweep
@@ -15,8 +15,24 @@ if TYPE_CHECKING:
 
 _CACHED_TARGETS = 256
 _CACHED_TARGET_BYTES = 128
+_SEEN_HEADS = 512
+_SEEN_BYTES = 4 * 1024
 _REPEATED_REQUESTS = 1024
 _REPEATED_BYTES = 8 * 1024
+
+
+class ParsedHead(NamedTuple):
+    """What a request's head says, once it has passed every check."""
+
+    method: str
+    path: str
+    query: str
+    fields: dict[bytes, bytes]
+    http_1_0: bool
+    length: int
+    """Of the body, or framing.CHUNKED."""
+    keep: bool
+    """Whether the connection may go on after the reply."""
 
 
 class ReplyHeads:
@@ -58,6 +74,7 @@ class Inbound:
         "limits",
         "refused_connections",
         "repeats",
+        "seen",
         "sweep",
         "targets",
     )
@@ -76,8 +93,18 @@ class Inbound:
         """No connection may come in any more."""
         self.targets: dict[bytes, tuple[str, str]] = {}
         """Path and query of the origin-form targets seen of late, which are few."""
+        self.seen: dict[bytes, ParsedHead] = {}
+        """Heads seen of late, byte for byte: a client's next request often differs in its body only."""
         self.repeats: dict[bytes, Again] = {}
         """How whole requests, byte for byte, are answered again (see `Complete.again`)."""
+
+    def keep_head(self, raw: bytes, head: "ParsedHead") -> None:
+        """Keeps what reading a head gave, in a bounded table. Its fields are shared from then on: nobody changes
+        them."""
+        if len(raw) <= _SEEN_BYTES:
+            if len(self.seen) >= _SEEN_HEADS:
+                self.seen.clear()
+            self.seen[raw] = head
 
     def remember(self, raw: bytes, again: Again) -> None:
         """Keeps what a reply said of its request's return, in a bounded table."""

@@ -280,7 +280,16 @@ class Metrics:
                 self._spend.clear()
             row = self._spend[provider, model] = self._rows.spend(provider, model)
         cells = self._cells
-        if usage is not None:
+        if (
+            usage is not None
+            and not (usage.cache_read_tokens or usage.cache_write_tokens or usage.cache_write_1h_tokens)
+            and not usage.reasoning_tokens
+            and usage.prompt_tokens >= 0
+            and usage.completion_tokens >= 0
+        ):
+            _add(cells, row + PROMPT_UNCACHED, usage.prompt_tokens)
+            _add(cells, row + COMPLETION_TEXT, usage.completion_tokens)
+        elif usage is not None:
             prompt, completion = max(0, usage.prompt_tokens), max(0, usage.completion_tokens)
             read = min(max(0, usage.cache_read_tokens), prompt)
             written = min(max(0, usage.cache_write_tokens + usage.cache_write_1h_tokens), prompt - read)
