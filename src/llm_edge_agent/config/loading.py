@@ -1,6 +1,7 @@
 """From flags, environment, `.env` and file to one AppConfig: gathers, validates all, reports every problem at once."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,13 @@ from llm_edge_agent.config.names import (
 from llm_edge_agent.config.providers import providers
 from llm_edge_agent.config.records import aliases, model_overrides
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, dotenv
-from llm_edge_agent.config.values import NO_PROVIDERS, AppConfig, CacheConfig, ConfigError, Secret, ServerLimits
+from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, Secret, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
 from llm_edge_agent.presets import PRESETS
 
 FILE_IN_DIRECTORY = "llm-edge-agent.yaml"
 SYSTEM_FILE = Path("/etc/llm-edge-agent/config.yaml")
+_SERVICE_VARIABLE = re.compile(r".+_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)")
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,7 +37,7 @@ def load(
     environ: Mapping[str, str] | None,
     *,
     config_file: Path | None,
-    overrides: Mapping[str, str],
+    flags: Mapping[str, object],
     directory: Path | None,
 ) -> AppConfig:
     """The contract is that of `AppConfig.from_env`."""
@@ -49,7 +51,7 @@ def load(
     path = _config_path(variables, config_file, directory, problems)
     tree = read_yaml(path, variables.given_even_empty, problems) if path is not None else None
     sections = _sections(tree, problems)
-    given = _Given(variables, overrides, sections, problems)
+    given = _Given(variables, flags, sections, problems)
     values = given.values
     warnings: list[str] = []
     enabled = values.get("AUTH_ENABLED")
@@ -66,12 +68,12 @@ def load(
         model_overrides=models,
         auth_enabled=bool(keys) if enabled is None else bool(enabled),
         keys=keys,
-        config_path=str(path) if path is not None else None,
+        config_file=str(path) if path is not None else None,
         warnings=tuple(warnings),
     )
     _check_whole(config, problems)
     if not accounts and not len(problems):
-        raise ConfigError((NO_PROVIDERS,))
+        raise NoProvidersError
     if len(problems):
         raise ConfigError(problems.lines)
     return config
@@ -81,10 +83,18 @@ def _check_own_names(variables: Variables, problems: Problems) -> None:
     """A name with our prefix that we do not know is a typing error, not somebody else's variable."""
     names = [setting.name for setting in SETTINGS if setting.name]
     for name in sorted(variables.names()):
-        if name.startswith(OWN_PREFIX) and name != CONFIG_FILE:
+        if name.startswith(OWN_PREFIX) and name != CONFIG_FILE and not _of_kubernetes(name, variables):
             bare = name.removeprefix(OWN_PREFIX)
             known = [CONFIG_FILE, *names, *EXPANDED]
             problems.add(name, f"unknown{did_you_mean(bare, known) or did_you_mean(name, known)}")
+
+
+def _of_kubernetes(name: str, variables: Variables) -> bool:
+    """Whether a cluster says by it where a Service called llm-edge-something is: every pod is told, asked or not."""
+    if name.endswith("_PORT"):
+        given = variables.get(name)
+        return given is not None and given.text.startswith(("tcp://", "udp://", "sctp://"))
+    return _SERVICE_VARIABLE.fullmatch(name) is not None
 
 
 def _config_path(variables: Variables, flag: Path | None, directory: Path | None, problems: Problems) -> Path | None:
@@ -143,13 +153,17 @@ class _Given:
     """Every setting that was given: validated in every layer, the highest layer's value kept."""
 
     def __init__(
-        self, variables: Variables, overrides: Mapping[str, str], sections: Mapping[str, Node], problems: Problems
+        self, variables: Variables, flags: Mapping[str, object], sections: Mapping[str, Node], problems: Problems
     ) -> None:
         self.values: dict[str, Any] = {}
         """By name, or by path for what the file alone can set."""
         self.where: dict[str, str] = {}
         self._problems = problems
-        flags = {name: Given(text, f"--{name.lower().replace('_', '-')}") for name, text in overrides.items()}
+        command_line = {
+            name.upper(): Given(str(value), f"--{name.lower().replace('_', '-')}")
+            for name, value in flags.items()
+            if value is not None
+        }
         environment = {
             setting.name: given
             for setting in SETTINGS
@@ -160,11 +174,11 @@ class _Given:
             self._expand_address(address, environment)
         if "server.address" in sections and (address := sections["server.address"].given()) is not None:
             self._expand_address(address, file)
-        if "LOG_LEVEL" not in flags and "LOG_LEVEL" not in environment and "RUST_LOG" in environment:
+        if "LOG_LEVEL" not in command_line and "LOG_LEVEL" not in environment and "RUST_LOG" in environment:
             level = environment["RUST_LOG"]
             text = problems.parse(level, forms.rust_log)
             environment["LOG_LEVEL"] = Given(str(text or "info"), level.where)
-        for layer in (flags, environment, file):
+        for layer in (command_line, environment, file):
             for setting in SETTINGS:
                 self._take(setting, layer)
 

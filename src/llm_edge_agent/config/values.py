@@ -25,6 +25,19 @@ class ConfigError(ValueError):
         return "\n".join(self.problems)
 
 
+class NoProvidersError(ConfigError):
+    """Nothing is wrong but that there is nobody to send a request to."""
+
+    hint = (
+        "Set OPENAI_API_KEY or ANTHROPIC_API_KEY (or GEMINI_API_KEY, MISTRAL_API_KEY, GROQ_API_KEY, OLLAMA_HOST, ...) "
+        "in the environment or in .env, or name providers in a configuration file (LLM_EDGE_CONFIG). "
+        "To look around without an account: llm-edge-agent demo"
+    )
+
+    def __init__(self) -> None:
+        super().__init__((NO_PROVIDERS,))
+
+
 class Secret:
     """A value that cannot print itself. `reveal()` is called where the value goes on the wire, nowhere else."""
 
@@ -64,6 +77,13 @@ class ProviderConfig:
     """Ids that only this provider serves, from the file; empty for the presets."""
     stream_usage_option: bool = True
     """Whether `stream_options.include_usage` may be sent to it."""
+
+    def credential(self) -> tuple[str, str] | None:
+        """The header that carries the key, in clear, as it goes on the wire; None without a key."""
+        if self.api_key is None:
+            return None
+        key = self.api_key.reveal()
+        return self.auth_header, f"Bearer {key}" if self.auth_header == "authorization" else key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +161,8 @@ class AppConfig:
     log_format: Literal["json", "text", "auto"] = "auto"
     """auto: text on a terminal, else JSON."""
     metrics_enabled: bool = True
-    config_path: str | None = None
-    """The file that was read."""
+    config_file: str | None = None
+    """The configuration file that was read."""
     warnings: tuple[str, ...] = ()
     """What the operator should hear at the start: accepted, but without effect or likely not meant."""
 
@@ -152,18 +172,19 @@ class AppConfig:
         environ: Mapping[str, str] | None = None,
         *,
         config_file: Path | None = None,
-        overrides: Mapping[str, str] | None = None,
+        flags: Mapping[str, object] | None = None,
         directory: Path | None = None,
     ) -> "AppConfig":
-        """The configuration from, in this order, `overrides` (values by the names of docs/configuration.md, as from
-        command line flags), the environment, `.env`, the YAML file and the defaults.
+        """The configuration from, in this order, `flags` (named like the variables, in any case; None means not
+        given), the environment, `.env`, the YAML file and the defaults.
 
         The result depends on the arguments and the files they name alone. `environ` None means this process's
         environment, and the working directory as `directory`. `directory` is where `.env` and `llm-edge-agent.yaml`
         are looked for; None: neither these nor the per-user and system-wide files are read, only `config_file` or,
-        without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once.
+        without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once;
+        NoProvidersError where the only one is that there is no provider.
         """
         # Loading builds these values: it is imported when called, and the values stay cheap to import.
         from llm_edge_agent.config.loading import load
 
-        return load(environ, config_file=config_file, overrides=overrides or {}, directory=directory)
+        return load(environ, config_file=config_file, flags=flags or {}, directory=directory)
