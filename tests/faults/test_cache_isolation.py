@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.e2e.raw_client import Answer, streamed_text
+from tests.e2e.raw_client import Answer, request_bytes, streamed_text
 from tests.e2e.running_gateway import (
     ALICE_KEY,
     BOB_KEY,
@@ -259,3 +259,39 @@ async def test_an_entry_expires(bench: Bench) -> None:
     await asyncio.sleep(1.2)
     assert await _tier(gateway, ask()) == "miss"
     assert upstream.calls == 2
+
+
+@pytest.mark.parametrize("connections", ["one", "many"])
+async def test_a_request_repeated_byte_for_byte_is_judged_anew(connections: str, bench: Bench) -> None:
+    """What is remembered of a request must not outlive its caller, its headers or its entry."""
+    upstream, gateway = await bench.pair(Numbered(), auth_enabled=True, keys=TENANTS)
+    alice, bob = bearer(ALICE_KEY), bearer(BOB_KEY)
+    rows: list[tuple[bytes, dict[str, str], int, str | None]] = [
+        (ask("q"), alice, 200, "miss"),
+        (ask("q"), alice, 200, "hit-l1"),
+        (ask("q"), alice, 200, "hit-l1"),
+        (ask("q"), bob, 200, "miss"),
+        (ask("q"), bearer("nobody"), 401, None),
+        (ask("q"), {}, 401, None),
+        (ask("Q"), alice, 200, "miss"),
+        (ask("q"), {**alice, "cache-control": "no-store"}, 200, "bypass"),
+        (ask("q"), {**alice, "cache-control": "no-cache"}, 200, "bypass"),
+        (ask("q"), {**alice, "x-llm-edge-cache-control": "namespace=n"}, 200, "miss"),
+        (ask("q")[:-1] + b" ", alice, 400, None),
+        (ask("q"), bob, 200, "hit-l1"),
+        (ask("q"), alice, 200, "hit-l1"),
+    ]
+    ids = set()
+    async with gateway.connect() as wire:
+        for number, (body, headers, status, tier) in enumerate(rows):
+            if connections == "many":
+                answer = await gateway.chat(body, headers)
+            else:
+                await wire.send(request_bytes(body, headers))
+                answer = await wire.answer()
+            assert (answer.status, answer.headers.get("x-llm-edge-cache")) == (status, tier), number
+            ids.add(answer.headers["x-request-id"])
+            if answer.headers.get("connection") == "close":
+                break
+    assert len(ids) == number + 1
+    assert gateway.metric("llm_edge_requests_total") == number + 1
