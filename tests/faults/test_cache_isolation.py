@@ -264,7 +264,7 @@ async def test_an_entry_expires(bench: Bench) -> None:
 @pytest.mark.parametrize("connections", ["one", "many"])
 async def test_a_request_repeated_byte_for_byte_is_judged_anew(connections: str, bench: Bench) -> None:
     """What is remembered of a request must not outlive its caller, its headers or its entry."""
-    upstream, gateway = await bench.pair(Numbered(), auth_enabled=True, keys=TENANTS)
+    _, gateway = await bench.pair(Numbered(), auth_enabled=True, keys=TENANTS)
     alice, bob = bearer(ALICE_KEY), bearer(BOB_KEY)
     rows: list[tuple[bytes, dict[str, str], int, str | None]] = [
         (ask("q"), alice, 200, "miss"),

@@ -1,5 +1,6 @@
 """What a command tells a person, on stderr."""
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -10,7 +11,10 @@ _RED, _YELLOW, _BOLD_YELLOW = "31", "33", "1;33"
 
 
 def note(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    """Says it where it can be said. A closed stderr, a full disk or a reader that left must not end a gateway."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
@@ -30,6 +34,10 @@ def fail(*problems: str, code: int = 1) -> NoReturn:
 
 
 def _styled(text: str, style: str) -> str:
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty():
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _on_a_terminal():
         return text
     return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
