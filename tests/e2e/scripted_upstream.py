@@ -49,6 +49,8 @@ class Line:
 
     async def send(self, data: bytes) -> None:
         """Writes, and waits while the other side does not read. Raises ConnectionError once it has left."""
+        if self._writer.is_closing():  # uvloop's transport raises something else then
+            raise ConnectionResetError
         self._writer.write(data)
         await self._writer.drain()
         self._upstream.sent_bytes += len(data)
