@@ -100,7 +100,7 @@ def host(text: str) -> str:
     try:
         ip_address(bare)
     except ValueError:
-        if not _HOST.fullmatch(text):
+        if not _HOST.fullmatch(text) or text.replace(".", "").isdecimal():
             raise ValueError("must be a host name or an IP address") from None
     return bare
 

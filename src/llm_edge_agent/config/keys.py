@@ -86,11 +86,15 @@ def _entry_of_mapping(node: Node, members: dict[str, Node], problems: Problems) 
 
 def _key(entry: Given, problems: Problems) -> GatewayKey | None:
     """One entry: `key`, `sha256:<hex>`, and both with `tenant=` before them."""
-    tenant, separator, key = entry.text.partition("=")
-    if not separator or not key.strip("="):  # padding of a key in base64
-        tenant, key = DEFAULT_TENANT, entry.text
-    if not key:
+    if not entry.text:
         problems.add(entry.where, "is empty")
+        return None
+    tenant, separator, key = entry.text.partition("=")
+    if not separator:
+        tenant, key = DEFAULT_TENANT, entry.text
+    elif not key.strip("="):
+        # `alice=` must not make a key of its own text, nor `c2VjcmV0==` let in whoever presents `=`.
+        problems.add(entry.where, "has no key after its = (for a key that ends in =: default=KEY)")
         return None
     if not _TENANT.fullmatch(tenant):
         problems.add(

@@ -15,6 +15,7 @@ from llm_edge_agent.config.names import (
     EXPANDED,
     FREE_SECTIONS,
     NOT_YET,
+    OTLP_ENDPOINTS,
     OWN_PREFIX,
     QUIET,
     SETTINGS,
@@ -43,7 +44,7 @@ def load(
     """The contract is that of `AppConfig.from_env`."""
     if environ is None:
         environ = os.environ
-        directory = directory or Path.cwd()
+        directory = directory or Path()
     problems = Problems()
     from_file = dotenv(directory / ".env", problems) if directory is not None else {}
     variables = Variables(environ, from_file, problems)
@@ -164,6 +165,10 @@ class _Given:
             for name, value in flags.items()
             if value is not None
         }
+        names = [setting.name for setting in SETTINGS if setting.name]
+        for name, flag in command_line.items():
+            if name not in names:
+                problems.add(flag.where, f"unknown{did_you_mean(name, names)}")
         environment = {
             setting.name: given
             for setting in SETTINGS
@@ -242,8 +247,9 @@ def _check_not_yet(given: _Given, problems: Problems) -> None:
 
 def _add_warnings(given: _Given, warnings: list[str]) -> None:
     values = given.values
-    endpoint = next((name for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP_ENDPOINT") if name in values), None)
-    if endpoint is not None and values.get("ENABLE_TRACING", True):
+    endpoint = next((name for name in OTLP_ENDPOINTS if name in values), None)
+    tracing = values.get("ENABLE_TRACING", True) and not values.get("OTEL_SDK_DISABLED", False)
+    if endpoint is not None and tracing:
         warnings.append(f"{given.where[endpoint]} is set, but this version exports no traces")
     idle = [
         given.where[setting.name]

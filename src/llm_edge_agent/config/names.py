@@ -128,6 +128,8 @@ SETTINGS = (
     Setting("ENABLE_TRACING", "observability.tracing", forms.boolean, None),
     Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "observability.otlp_endpoint", forms.otlp_endpoint, None),
     Setting("OTLP_ENDPOINT", None, forms.otlp_endpoint, None),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None, forms.otlp_endpoint, None),
+    Setting("OTEL_SDK_DISABLED", None, forms.boolean, None),
     Setting("LOG_LEVEL", "observability.log_level", forms.log_level, "log_level"),
     Setting("LOG_FORMAT", "observability.log_format", forms.one_of("json", "text", "auto"), "log_format"),
     Setting("RUST_LOG", None, forms.rust_log, None),
@@ -156,5 +158,7 @@ NOT_YET: Mapping[str, Callable[[object], bool]] = {
 }
 """Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""
 
-QUIET = ("WORKERS", "AUTH_ENABLED", "ENABLE_TRACING", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTLP_ENDPOINT", "RUST_LOG")
+OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTLP_ENDPOINT")
+
+QUIET = ("AUTH_ENABLED", "ENABLE_TRACING", "OTEL_SDK_DISABLED", "RUST_LOG", *OTLP_ENDPOINTS)
 """Settings without a field that are heeded elsewhere, or whose harmless value needs no word."""

@@ -15,6 +15,8 @@ MAX_NODES = 100_000
 """Aliases count as often as they are used: a small file can describe a huge tree."""
 MAX_DEPTH = 16
 
+_WORD = re.compile(r"[A-Za-z_-]{1,40}|l[12]")
+_USERS_NAME = re.compile(r"[A-Za-z0-9._/:-]{1,64}")
 _VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _WHOLE_VARIABLE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
@@ -90,6 +92,13 @@ def read_yaml(path: Path, lookup: Lookup, problems: Problems) -> Node:
     return node
 
 
+def _shown(key: str, path: str) -> str:
+    """The dotted path of a key as a message may show it. A key that is no word may be a secret in the wrong place;
+    under `providers` and `aliases` it is a name that the user gave."""
+    shown = key if (_USERS_NAME if path in ("providers", "aliases") else _WORD).fullmatch(key) else "(hidden)"
+    return f"{path}.{shown}" if path else shown
+
+
 class _TooMuchError(Exception):
     pass
 
@@ -122,7 +131,7 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode) or not key.value:
                 self._problems.add(line, "a key must be a word")
                 continue
-            name = f"{path}.{key.value}" if path else key.value
+            name = _shown(key.value, path)
             if key.value in seen:
                 self._problems.add(f"{line}: {name}", "given twice")
                 continue
