@@ -64,7 +64,9 @@ _MESSAGE = Tagged(
                 "refusal": Nullable(TEXT),
                 "name": TEXT,
                 "audio": Nullable(Record({"id": TEXT})),
-                "tool_calls": ListOf(_CALL, low=1, high=128),
+                "tool_calls": Nullable(ListOf(_CALL, low=1, high=128)),
+                # Part of every answer; an application that appends the SDK's message to its history sends it back.
+                "annotations": Nullable(ListOf(OBJECT)),
                 "function_call": Nullable(_FUNCTION_CALL),
             }
         ),

@@ -34,13 +34,14 @@ def free_port() -> int:
 
 @contextmanager
 def running(arguments: list[str], port: int, folder: Path, **environment: str) -> Iterator[None]:
-    child = subprocess.Popen(
-        [*command(), *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / f"{arguments[0]}.log").open("w"),
-    )
+    with (folder / f"{arguments[0]}.log").open("w") as log:
+        child = subprocess.Popen(
+            [*command(), *arguments],
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
     try:
         deadline_s = time.monotonic() + 20
         while time.monotonic() < deadline_s and child.poll() is None:

@@ -30,6 +30,10 @@ TOOLS: list[Any] = [
 ]
 
 
+# The SDK types `metadata` as a map of strings, and says so when it serialises ours; RESPONSE_METADATA moves it.
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+
+
 def ask(text: str) -> list[Any]:
     return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
 

@@ -35,7 +35,7 @@ def error(status: int, content: bytes = b"", headers: dict[bytes, bytes] | None 
         (422, ErrorKind.UPSTREAM_REJECTED, 422),
         (429, ErrorKind.UPSTREAM_RATE_LIMIT, 429),
         (500, ErrorKind.UPSTREAM_ERROR, 502),
-        (503, ErrorKind.UPSTREAM_ERROR, 502),
+        (503, ErrorKind.UPSTREAM_OVERLOADED, 503),
         (504, ErrorKind.UPSTREAM_TIMEOUT, 504),
         (529, ErrorKind.UPSTREAM_OVERLOADED, 503),
     ],

@@ -125,7 +125,7 @@ def _classify(
             retry_after_s=wait_s,
             extra=extra,
         )
-    if status == 529 or error.type == "overloaded_error":
+    if status in (503, 529) or error.type == "overloaded_error":
         kind, text = ErrorKind.UPSTREAM_OVERLOADED, f"{provider} is overloaded. Try again later."
     elif status in (408, 504) or error.type == "timeout_error":
         kind, text = ErrorKind.UPSTREAM_TIMEOUT, f"{provider} did not answer in time."
