@@ -5,12 +5,19 @@ Addresses, variables and quirks are those of the `providers` part of data/models
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llm_edge_agent.core.models import Dialect
 
 AuthHeader = Literal["authorization", "x-api-key", "api-key"]
 """The field that carries the key; `authorization` means `Bearer <key>`."""
+
+
+class KeyVariable(NamedTuple):
+    """A variable that may hold a provider's key, and the field that this kind of key goes in."""
+
+    name: str
+    auth_header: AuthHeader = "authorization"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +29,13 @@ class Preset:
     """As its maker writes it."""
     base_url: str | None
     """As its SDK takes it; None where every customer has an address of their own."""
-    key_variables: Mapping[str, AuthHeader] = field(default_factory=dict)
-    """Variables that may hold the key, the first that is set wins, and the header each kind of key goes in."""
+    keys: tuple[KeyVariable, ...] = ()
+    """The first that is set wins."""
     key_required: bool = True
-    address_variable: str | None = None
-    """A variable of the provider's own that holds an address in the provider's own form (see `address_form`)."""
-    address_form: Literal["ollama", "azure"] | None = None
-    address_enables: bool = False
+    endpoint_variable: str | None = None
+    """A variable of the provider's own that holds an address in the provider's own form."""
+    endpoint_form: Literal["ollama", "azure"] | None = None
+    endpoint_enables: bool = False
     """Whether an address without a key switches the provider on: for servers of one's own."""
     dialect: Dialect = "openai"
     header_variables: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +48,13 @@ class Preset:
     @property
     def auth_header(self) -> AuthHeader:
         """The header of a key that comes from somewhere else than the variables."""
-        return next(iter(self.key_variables.values()), "authorization")
+        return self.keys[0].auth_header if self.keys else "authorization"
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that says something about this provider."""
+        others = (self.base_url_variable, self.endpoint_variable, *self.header_variables, self.custom_headers_variable)
+        return (*(key.name for key in self.keys), *(name for name in others if name is not None))
 
     @property
     def base_url_variable(self) -> str:
@@ -49,8 +62,8 @@ class Preset:
         return f"{self.name.upper().replace('-', '_')}_BASE_URL"
 
 
-def _bearer(*variables: str) -> dict[str, AuthHeader]:
-    return dict.fromkeys(variables, "authorization")
+def _bearer(*variables: str) -> tuple[KeyVariable, ...]:
+    return tuple(KeyVariable(name) for name in variables)
 
 
 _TABLE = (
@@ -58,14 +71,14 @@ _TABLE = (
         name="openai",
         title="OpenAI",
         base_url="https://api.openai.com/v1",
-        key_variables=_bearer("OPENAI_API_KEY"),
+        keys=_bearer("OPENAI_API_KEY"),
         header_variables={"OPENAI_ORG_ID": "OpenAI-Organization", "OPENAI_PROJECT_ID": "OpenAI-Project"},
     ),
     Preset(
         name="anthropic",
         title="Anthropic",
         base_url="https://api.anthropic.com",
-        key_variables={"ANTHROPIC_API_KEY": "x-api-key", "ANTHROPIC_AUTH_TOKEN": "authorization"},
+        keys=(KeyVariable("ANTHROPIC_API_KEY", "x-api-key"), KeyVariable("ANTHROPIC_AUTH_TOKEN")),
         dialect="anthropic",
         custom_headers_variable="ANTHROPIC_CUSTOM_HEADERS",
     ),
@@ -73,69 +86,72 @@ _TABLE = (
         name="azure-openai",
         title="Azure OpenAI",
         base_url=None,
-        key_variables={"AZURE_OPENAI_API_KEY": "api-key"},
-        address_variable="AZURE_OPENAI_ENDPOINT",
-        address_form="azure",
+        keys=(KeyVariable("AZURE_OPENAI_API_KEY", "api-key"),),
+        endpoint_variable="AZURE_OPENAI_ENDPOINT",
+        endpoint_form="azure",
     ),
     Preset(
         name="gemini",
         title="Google Gemini",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-        key_variables=_bearer("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        keys=_bearer("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
     Preset(
         name="mistral",
         title="Mistral",
         base_url="https://api.mistral.ai/v1",
-        key_variables=_bearer("MISTRAL_API_KEY"),
+        keys=_bearer("MISTRAL_API_KEY"),
         stream_usage_option=False,
     ),
-    Preset(name="groq", title="Groq", base_url="https://api.groq.com/openai/v1", key_variables=_bearer("GROQ_API_KEY")),
+    Preset(name="groq", title="Groq", base_url="https://api.groq.com/openai/v1", keys=_bearer("GROQ_API_KEY")),
     Preset(
         name="deepseek",
         title="DeepSeek",
         base_url="https://api.deepseek.com",
-        key_variables=_bearer("DEEPSEEK_API_KEY"),
+        keys=_bearer("DEEPSEEK_API_KEY"),
     ),
-    Preset(name="xai", title="xAI", base_url="https://api.x.ai/v1", key_variables=_bearer("XAI_API_KEY")),
+    Preset(name="xai", title="xAI", base_url="https://api.x.ai/v1", keys=_bearer("XAI_API_KEY")),
     Preset(
         name="together",
         title="Together AI",
         base_url="https://api.together.ai/v1",
-        key_variables=_bearer("TOGETHER_API_KEY"),
+        keys=_bearer("TOGETHER_API_KEY"),
     ),
     Preset(
         name="fireworks",
         title="Fireworks AI",
         base_url="https://api.fireworks.ai/inference/v1",
-        key_variables=_bearer("FIREWORKS_API_KEY"),
+        keys=_bearer("FIREWORKS_API_KEY"),
     ),
     Preset(
         name="openrouter",
         title="OpenRouter",
         base_url="https://openrouter.ai/api/v1",
-        key_variables=_bearer("OPENROUTER_API_KEY"),
+        keys=_bearer("OPENROUTER_API_KEY"),
     ),
     Preset(
         name="ollama",
         title="Ollama",
         base_url="http://localhost:11434/v1",
         key_required=False,
-        address_variable="OLLAMA_HOST",
-        address_form="ollama",
-        address_enables=True,
+        endpoint_variable="OLLAMA_HOST",
+        endpoint_form="ollama",
+        endpoint_enables=True,
     ),
     Preset(
         name="vllm",
         title="vLLM",
         base_url="http://localhost:8000/v1",
-        key_variables=_bearer("VLLM_API_KEY"),
+        keys=_bearer("VLLM_API_KEY"),
         key_required=False,
-        address_enables=True,
+        endpoint_enables=True,
     ),
 )
 
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _TABLE}
+
+VARIABLES = tuple(name for preset in _TABLE for name in preset.variables)
+"""Every variable that says something about a provider."""
 
 
 def ollama_base_url(host: str) -> str:

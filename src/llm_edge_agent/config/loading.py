@@ -26,7 +26,7 @@ from llm_edge_agent.config.records import aliases, model_overrides
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, dotenv
 from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, Secret, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
-from llm_edge_agent.presets import PRESETS
+from llm_edge_agent.presets import PRESETS, VARIABLES
 
 FILE_IN_DIRECTORY = "llm-edge-agent.yaml"
 SYSTEM_FILE = Path("/etc/llm-edge-agent/config.yaml")
@@ -40,6 +40,7 @@ def load(
     config_file: Path | None,
     flags: Mapping[str, object],
     directory: Path | None,
+    require_provider: bool = True,
 ) -> AppConfig:
     """The contract is that of `AppConfig.from_env`."""
     if environ is None:
@@ -48,16 +49,18 @@ def load(
     problems = Problems()
     from_file = dotenv(directory / ".env", problems) if directory is not None else {}
     variables = Variables(environ, from_file, problems)
+    texts = {name.upper(): str(value) for name, value in flags.items() if value is not None}
+    flags_and_variables = Variables({**environ, **texts}, from_file, problems)
     _check_own_names(variables, problems)
     path = _config_path(variables, config_file, directory, problems)
     tree = read_yaml(path, variables.given_even_empty, problems) if path is not None else None
     sections = _sections(tree, problems)
-    given = _Given(variables, flags, sections, problems)
+    given = _Given(variables, texts, sections, problems)
     values = given.values
     warnings: list[str] = []
     enabled = values.get("AUTH_ENABLED")
-    keys = gateway_keys(variables, sections.get("auth.keys"), enabled, problems)
-    accounts = providers(variables, sections.get("providers"), problems, warnings)
+    keys = gateway_keys(flags_and_variables, sections.get("auth.keys"), enabled, problems)
+    accounts = providers(flags_and_variables, sections.get("providers"), problems, warnings)
     models = model_overrides(sections.get("models"), problems)
     renamed = aliases(sections.get("aliases"), problems)
     _check_not_yet(given, problems)
@@ -73,7 +76,7 @@ def load(
         warnings=tuple(warnings),
     )
     _check_whole(config, problems)
-    if not accounts and not len(problems):
+    if require_provider and not accounts and not len(problems):
         raise NoProvidersError
     if len(problems):
         raise ConfigError(problems.lines)
@@ -154,18 +157,14 @@ class _Given:
     """Every setting that was given: validated in every layer, the highest layer's value kept."""
 
     def __init__(
-        self, variables: Variables, flags: Mapping[str, object], sections: Mapping[str, Node], problems: Problems
+        self, variables: Variables, flags: Mapping[str, str], sections: Mapping[str, Node], problems: Problems
     ) -> None:
         self.values: dict[str, Any] = {}
         """By name, or by path for what the file alone can set."""
         self.where: dict[str, str] = {}
         self._problems = problems
-        command_line = {
-            name.upper(): Given(str(value), f"--{name.lower().replace('_', '-')}")
-            for name, value in flags.items()
-            if value is not None
-        }
-        names = [setting.name for setting in SETTINGS if setting.name]
+        command_line = {name: Given(text, f"--{name.lower().replace('_', '-')}") for name, text in flags.items()}
+        names = [*(setting.name for setting in SETTINGS if setting.name), "API_KEYS", *VARIABLES]
         for name, flag in command_line.items():
             if name not in names:
                 problems.add(flag.where, f"unknown{did_you_mean(name, names)}")

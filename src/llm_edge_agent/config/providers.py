@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _MEMBERS = ("preset", "dialect", "base_url", "api_key", "auth_header", "headers", "models")
 _DIALECTS = get_args(Dialect)
 _AUTH_HEADERS = get_args(AuthHeader)
-_ADDRESS_FORMS = {"ollama": ollama_base_url, "azure": azure_base_url}
+_ENDPOINT_FORMS = {"ollama": ollama_base_url, "azure": azure_base_url}
 
 OURS = {
     "host": "is set by the gateway",
@@ -106,16 +106,16 @@ def _from_environment(
     preset: Preset, draft: _Draft | None, variables: Variables, problems: Problems, warnings: list[str]
 ) -> _Draft | None:
     """The account with what the environment says of it; None where it is not switched on."""
-    keys = [(given, header) for name, header in preset.key_variables.items() if (given := variables.get(name))]
+    keys = [(given, header) for name, header in preset.keys if (given := variables.get(name))]
     base_url = variables.get(preset.base_url_variable)
-    address = variables.get(preset.address_variable) if preset.address_variable else None
+    address = variables.get(preset.endpoint_variable) if preset.endpoint_variable else None
     where = base_url or address
     if draft is None:
         if not keys:
             if where is None:
                 return None
-            if not preset.address_enables:
-                needed = " or ".join(preset.key_variables)
+            if not preset.endpoint_enables:
+                needed = " or ".join(key.name for key in preset.keys)
                 warnings.append(f"{where.where} is set without {needed}: {preset.name} is not configured")
                 return None
         draft = _Draft(preset.name, preset, keys[0][0].where if keys else where.where if where else "")
@@ -124,8 +124,8 @@ def _from_environment(
         draft.api_key = cast("str | None", problems.parse(given, forms.key)) or "invalid"
     if base_url is not None:
         draft.base_url, draft.base_url_where = base_url.text, base_url.where
-    elif address is not None and preset.address_form is not None:
-        draft.base_url, draft.base_url_where = _ADDRESS_FORMS[preset.address_form](address.text), address.where
+    elif address is not None and preset.endpoint_form is not None:
+        draft.base_url, draft.base_url_where = _ENDPOINT_FORMS[preset.endpoint_form](address.text), address.where
     _headers_from_environment(preset, draft, variables, problems)
     return draft
 
@@ -228,13 +228,13 @@ def _complete(draft: _Draft, problems: Problems) -> bool:
     preset = draft.preset
     before = len(problems)
     if draft.base_url is None:
-        variable = (preset.address_variable or preset.base_url_variable) if preset else None
+        variable = (preset.endpoint_variable or preset.base_url_variable) if preset else None
         named = f"{variable} or base_url in the file" if variable else "base_url"
         problems.add(draft.origin, f"the address of the provider is missing: set {named}")
     else:
         draft.base_url = cast("str | None", problems.parse(Given(draft.base_url, draft.base_url_where), forms.base_url))
     if preset is not None and preset.key_required and not draft.api_key and len(problems) == before:
-        own = " or ".join(preset.key_variables) if draft.name == preset.name else ""
+        own = " or ".join(key.name for key in preset.keys) if draft.name == preset.name else ""
         problems.add(draft.origin, f"the key is missing: set {f'{own}, or ' if own else ''}api_key in the file")
     carrier = (draft.auth_header or (preset.auth_header if preset else "authorization")) if draft.api_key else ""
     if any(header.lower() == carrier for header in draft.headers):

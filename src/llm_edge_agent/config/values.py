@@ -174,6 +174,7 @@ class AppConfig:
         config_file: Path | None = None,
         flags: Mapping[str, object] | None = None,
         directory: Path | None = None,
+        require_provider: bool = True,
     ) -> "AppConfig":
         """The configuration from, in this order, `flags` (named like the variables, in any case; None means not
         given), the environment, `.env`, the YAML file and the defaults.
@@ -182,9 +183,11 @@ class AppConfig:
         environment, and the working directory as `directory`. `directory` is where `.env` and `llm-edge-agent.yaml`
         are looked for; None: neither these nor the per-user and system-wide files are read, only `config_file` or,
         without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once;
-        NoProvidersError where the only one is that there is no provider.
+        NoProvidersError where the only one is that there is no provider, unless that is not required.
         """
         # Loading builds these values: it is imported when called, and the values stay cheap to import.
         from llm_edge_agent.config.loading import load
 
-        return load(environ, config_file=config_file, flags=flags or {}, directory=directory)
+        return load(
+            environ, config_file=config_file, flags=flags or {}, directory=directory, require_provider=require_provider
+        )
