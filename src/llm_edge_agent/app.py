@@ -65,8 +65,13 @@ class AppState:
         """What was served since the start."""
         return self.metrics.totals()
 
+    def begin_serving(self) -> None:
+        """From now on, until `close`, readiness says yes: whoever leads requests here is ready to."""
+        self.admin.serving = True
+
     async def close(self) -> None:
         """Closes upstream connections and flushes the log."""
+        self.admin.serving = False
         await self.pool.close()
         self.logs.close()
 
@@ -189,7 +194,7 @@ class GatewayServer:
             except OSError:
                 await self._api.stop(0)
                 raise
-        self.state.admin.serving = True
+        self.state.begin_serving()
 
     @property
     def port(self) -> int:

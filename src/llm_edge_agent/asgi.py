@@ -23,12 +23,13 @@ BUFFER_LIMIT_BYTES = 256 * 1024
 
 
 class Embedded(Protocol):
-    """What is served: a gateway's handler, its bound on bodies, and how to close it."""
+    """What is served: a gateway's handler, its bound on bodies, and what begins and ends its service."""
 
     @property
     def handler(self) -> Handler: ...
     @property
     def max_body_bytes(self) -> int: ...
+    def begin_serving(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -177,6 +178,7 @@ class ASGIApp:
         async with self._loading:
             if self._state is None:
                 self._state = await self._load()
+                self._state.begin_serving()
         return self._state
 
     async def close(self) -> None:
