@@ -152,7 +152,7 @@ INVALID = [
     ("NO_PROXY", "a.test,*.", "hosts"),
     ("SSL_CERT_FILE", "/nowhere/ca.pem", "cannot be read"),
     ("SSL_CERT_FILE", __file__, "no certificate"),
-    ("LLM_EDGE_CONFIG", "/nowhere/file.yaml", "does not exist"),
+    ("LLM_EDGE_CONFIG", "/nowhere/file.yaml", "no such file"),
     ("LLM_EDGE_CONFG", "x", "did you mean LLM_EDGE_CONFIG?"),
     ("LLM_EDGE_METRICS_PORT", "9090", "did you mean METRICS_PORT?"),
     ("LLM_EDGE_AGENT_PORT", "8080", "unknown"),

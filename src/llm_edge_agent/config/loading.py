@@ -23,7 +23,7 @@ from llm_edge_agent.config.names import (
 )
 from llm_edge_agent.config.providers import providers
 from llm_edge_agent.config.records import aliases, model_overrides
-from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, dotenv
+from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, read_dotenv
 from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, Secret, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
 from llm_edge_agent.presets import PRESETS, VARIABLES
@@ -39,6 +39,7 @@ def load(
     *,
     config_file: Path | None,
     flags: Mapping[str, object],
+    dotenv: Path | None,
     directory: Path | None,
     require_provider: bool = True,
 ) -> AppConfig:
@@ -47,7 +48,9 @@ def load(
         environ = os.environ
         directory = directory or Path()
     problems = Problems()
-    from_file = dotenv(directory / ".env", problems) if directory is not None else {}
+    if dotenv is None and directory is not None:
+        dotenv = directory / ".env"
+    from_file = read_dotenv(dotenv, problems) if dotenv is not None else {}
     variables = Variables(environ, from_file, problems)
     texts = {name.upper(): str(value) for name, value in flags.items() if value is not None}
     flags_and_variables = Variables({**environ, **texts}, from_file, problems)
@@ -107,7 +110,7 @@ def _config_path(variables: Variables, flag: Path | None, directory: Path | None
     if named is not None:
         path = Path(named.text).expanduser()
         if not path.exists():
-            problems.add(named.where, "names a file that does not exist")
+            problems.add(named.where, "names a file that cannot be read: no such file")
             return None
         return path
     if directory is None:

@@ -74,7 +74,7 @@ def read_text(path: Path, limit: int) -> str:
         raise ValueError("is not text in UTF-8") from None
 
 
-def dotenv(path: Path, problems: Problems) -> dict[str, str]:
+def read_dotenv(path: Path, problems: Problems) -> dict[str, str]:
     """The variables of a `.env` file, none if there is no such file.
 
     `NAME=value`, with `export` before it or not; `#` begins a comment at the start of a line or after white space;

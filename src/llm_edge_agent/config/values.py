@@ -173,6 +173,7 @@ class AppConfig:
         *,
         config_file: Path | None = None,
         flags: Mapping[str, object] | None = None,
+        dotenv: Path | None = None,
         directory: Path | None = None,
         require_provider: bool = True,
     ) -> "AppConfig":
@@ -180,14 +181,19 @@ class AppConfig:
         given), the environment, `.env`, the YAML file and the defaults.
 
         The result depends on the arguments and the files they name alone. `environ` None means this process's
-        environment, and the working directory as `directory`. `directory` is where `.env` and `llm-edge-agent.yaml`
-        are looked for; None: neither these nor the per-user and system-wide files are read, only `config_file` or,
-        without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once;
+        environment, and the working directory as `directory`. `directory` is where `.env` (unless `dotenv` names
+        another file) and `llm-edge-agent.yaml` are looked for; None: neither these nor the per-user and system-wide
+        files are read, only `config_file` or, without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once;
         NoProvidersError where the only one is that there is no provider, unless that is not required.
         """
         # Loading builds these values: it is imported when called, and the values stay cheap to import.
         from llm_edge_agent.config.loading import load
 
         return load(
-            environ, config_file=config_file, flags=flags or {}, directory=directory, require_provider=require_provider
+            environ,
+            config_file=config_file,
+            flags=flags or {},
+            dotenv=dotenv,
+            directory=directory,
+            require_provider=require_provider,
         )
