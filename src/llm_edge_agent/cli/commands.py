@@ -6,9 +6,15 @@ from typing import Annotated
 import typer
 
 from llm_edge_agent.cli import serve as serving
+from llm_edge_agent.cli.check_config import check_config
+from llm_edge_agent.cli.config_init import init
 from llm_edge_agent.cli.demo import demo
+from llm_edge_agent.cli.doctor import doctor
+from llm_edge_agent.cli.health import health, metrics
 from llm_edge_agent.cli.mock import mock
+from llm_edge_agent.cli.models import models
 from llm_edge_agent.cli.options import Level, Options
+from llm_edge_agent.cli.run import PASSTHROUGH, run
 from llm_edge_agent.cli.serve import serve
 from llm_edge_agent.version import __version__
 
@@ -43,6 +49,16 @@ def _program(
         serving.run(context.obj, {})
 
 
+configuration = typer.Typer(help="Make a configuration.", rich_markup_mode=None, no_args_is_help=True)
+configuration.command("init")(init)
+
 application.command()(serve)
 application.command()(demo)
 application.command()(mock)
+application.command(context_settings=PASSTHROUGH)(run)
+application.command()(doctor)
+application.command("check-config")(check_config)
+application.command()(models)
+application.command()(health)
+application.command()(metrics)
+application.add_typer(configuration, name="config")

@@ -26,10 +26,12 @@ def alarm(message: str) -> None:
     note(_styled(f"WARNING: {message}", _BOLD_YELLOW))
 
 
-def fail(*problems: str, code: int = 1) -> NoReturn:
-    """Says each problem on a line of its own and ends the command with `code`."""
+def fail(*problems: str, hint: str | None = None, code: int = 1) -> NoReturn:
+    """Says each problem on a line of its own, then the hint, and ends the command with `code`."""
     for problem in problems:
         note(f"{_styled('Error:', _RED)} {problem}")
+    if hint is not None:
+        note(hint)
     raise typer.Exit(code)
 
 

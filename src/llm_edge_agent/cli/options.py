@@ -3,19 +3,19 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from llm_edge_agent.cli.messages import fail, note
+from llm_edge_agent.cli.messages import fail
 
 if TYPE_CHECKING:
     from llm_edge_agent.config import AppConfig
 
 
-class Level(str, Enum):
+class Level(StrEnum):
     """Levels of the log."""
 
     DEBUG = "debug"
@@ -32,22 +32,32 @@ class Options:
     log_level: Level | None = None
 
     def load(self, flags: Mapping[str, object] | None = None) -> "AppConfig":
-        """The configuration of flags, environment, `.env` and file; flags that are None were not given.
+        """The configuration of flags (named like variables; None: not given), environment, `.env` and file.
 
         Ends the command with exit code 2 and one line per problem where it is not valid.
         """
+        from llm_edge_agent.config import NoProvidersError
+
+        try:
+            return self._read(flags or {}, require_provider=True)
+        except NoProvidersError as error:
+            fail(str(error), hint=error.hint, code=2)
+
+    def load_without_providers(self) -> "AppConfig":
+        """The same for commands that call no provider, which therefore need none."""
+        return self._read({}, require_provider=False)
+
+    def _read(self, flags: Mapping[str, object], *, require_provider: bool) -> "AppConfig":
+        """Raises NoProvidersError."""
         from llm_edge_agent.config import AppConfig, ConfigError, NoProvidersError
 
-        given = {"log_level": self.log_level and self.log_level.value, **(flags or {})}
+        level = self.log_level.value if self.log_level is not None else None
         try:
             config = AppConfig.from_env(
-                config_file=self.config_file,
-                flags={name: value for name, value in given.items() if value is not None},
+                config_file=self.config_file, flags={"LOG_LEVEL": level, **flags}, require_provider=require_provider
             )
-        except NoProvidersError as error:
-            note("Error: No providers configured")
-            note(error.hint)
-            raise typer.Exit(2) from None
+        except NoProvidersError:
+            raise
         except ConfigError as error:
             fail(*error.problems, code=2)
         _require_certificates(config)

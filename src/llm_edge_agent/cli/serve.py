@@ -1,5 +1,6 @@
 """`serve`: the gateway, until a signal ends it."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +25,13 @@ def serve(
     log_level: Annotated[Level | None, typer.Option(help="How much is logged.")] = None,
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C (the default command)."""
+    options = options_of(context)
     run(
-        options_of(context),
+        dataclasses.replace(options, log_level=log_level or options.log_level),
         {
-            "host": host,
-            "port": port,
-            "metrics_port": metrics_port,
-            "log_level": log_level.value if log_level is not None else None,
+            "HOST": host,
+            "PORT": port,
+            "METRICS_PORT": metrics_port,
         },
     )
 

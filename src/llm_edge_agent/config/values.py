@@ -183,8 +183,9 @@ class AppConfig:
         The result depends on the arguments and the files they name alone. `environ` None means this process's
         environment, and the working directory as `directory`. `directory` is where `.env` (unless `dotenv` names
         another file) and `llm-edge-agent.yaml` are looked for; None: neither these nor the per-user and system-wide
-        files are read, only `config_file` or, without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError, with every problem at once;
-        NoProvidersError where the only one is that there is no provider, unless that is not required.
+        files are read, only `config_file` or, without it, the file that `LLM_EDGE_CONFIG` names. Raises ConfigError,
+        with every problem at once; NoProvidersError where the only one is that there is no provider, unless none is
+        required.
         """
         # Loading builds these values: it is imported when called, and the values stay cheap to import.
         from llm_edge_agent.config.loading import load

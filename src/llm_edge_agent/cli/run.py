@@ -1,0 +1,154 @@
+"""`run`: a gateway for the length of one command, which need not know of it."""
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from llm_edge_agent.cli.addresses import listen_failure, url
+from llm_edge_agent.cli.messages import fail, note, warn
+from llm_edge_agent.cli.options import Options, options_of
+
+if TYPE_CHECKING:
+    from llm_edge_agent.app import AppState
+    from llm_edge_agent.config import AppConfig
+    from llm_edge_agent.telemetry.metrics import Totals
+
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""Exit codes that shells use for the same."""
+
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+PASSTHROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+def run(
+    context: typer.Context,
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments.", metavar="COMMAND...")],
+    mock: Annotated[bool, typer.Option("--mock", help="Simulated providers instead of the configured ones.")] = False,
+) -> None:
+    """Run a command whose OpenAI and Anthropic SDKs go through the gateway, then say what it came to."""
+    if shutil.which(command[0]) is None:
+        _fail_to_start(command[0])
+    import uvloop
+
+    options = options_of(context)
+    config = None if mock else _private(options.load(), options)
+    try:
+        code, totals = uvloop.run(_run(command, config))
+    except OSError as error:
+        fail(listen_failure(error, "127.0.0.1"))
+    _summarise(totals, mock)
+    raise typer.Exit(code)
+
+
+def _private(config: "AppConfig", options: Options) -> "AppConfig":
+    """The same gateway for one child: on a free loopback port, without clients' keys, quiet unless told otherwise."""
+    for warning in config.warnings:
+        warn(warning)
+    level = config.log_level if options.log_level is not None else "error"
+    return dataclasses.replace(
+        config, host="127.0.0.1", port=0, metrics_port=0, auth_enabled=False, keys=(), log_level=level
+    )
+
+
+async def _run(command: Sequence[str], config: "AppConfig | None") -> "tuple[int, Totals]":
+    from llm_edge_agent.cli.inprocess import running_gateway, simulated_config, simulated_providers
+
+    async with AsyncExitStack() as opened:
+        if config is None:
+            config = simulated_config(await opened.enter_async_context(simulated_providers()))
+        gateway = await opened.enter_async_context(running_gateway(config))
+        state: AppState = gateway.state
+        code = await _child(command, child_environment(os.environ, url(config.host, gateway.port)))
+    # Read when the gateway is closed: what the child left under way is counted too.
+    return code, state.totals()
+
+
+def child_environment(environment: Mapping[str, str], address: str) -> dict[str, str]:
+    """The environment in which SDKs find the gateway at `address`, and go there past any proxy."""
+    changed = {
+        **environment,
+        "OPENAI_BASE_URL": f"{address}/v1",
+        "ANTHROPIC_BASE_URL": address,
+    }
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        if not changed.get(name):
+            changed[name] = "set-by-llm-edge-agent"
+    for name in ("NO_PROXY", "no_proxy"):
+        changed[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))
+    return changed
+
+
+async def _child(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs the command to its end. Returns its exit code, 128 + n where signal n ended it."""
+    signals = _Forwarding()
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=environment)
+    except OSError:
+        _fail_to_start(command[0])
+    signals.to(process)
+    code = await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+class _Forwarding:
+    """Passes signals on to the child, those that come before it exists too. From now to the end of the process."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._early: list[signal.Signals] = []
+        loop = asyncio.get_running_loop()
+        for number in FORWARDED:
+            loop.add_signal_handler(number, self._forward, number)
+
+    def to(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        for number in self._early:
+            process.send_signal(number)
+
+    def _forward(self, number: signal.Signals) -> None:
+        # Ctrl-C and Ctrl-\ reach the whole foreground group: the child has its own copy already.
+        if number in (signal.SIGINT, signal.SIGQUIT) and self._process is not None and _in_foreground():
+            return
+        if self._process is None:
+            self._early.append(number)
+        elif self._process.returncode is None:
+            self._process.send_signal(number)
+
+
+def _in_foreground() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _fail_to_start(program: str) -> NoReturn:
+    """Ends the command as a shell would for a program that cannot be started."""
+    if os.path.isdir(program) and os.sep in program:
+        fail(f"{program} is a directory", code=NOT_EXECUTABLE)
+    if shutil.which(program, mode=os.F_OK) is None:
+        fail(f"{program}: command not found", code=NOT_FOUND)
+    fail(f"{program} cannot be executed", code=NOT_EXECUTABLE)
+
+
+def _summarise(totals: "Totals", simulated: bool) -> None:
+    from llm_edge_agent.cli.summary import rows
+
+    money = " (simulated money)" if simulated else ""
+    note(f"\nllm-edge-agent{money}")
+    for label, value in rows(totals):
+        note(f"  {label:<11} {value}")
