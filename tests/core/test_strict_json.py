@@ -97,6 +97,9 @@ SAME = [
     (b'{"a":"x/y"}', b'{"a":"x\\/y"}'),
     (b'{"a":1,"stream":true}', b'{"a":1}'),
     (b'{"a":1,"stream":{"x":1}}', b'{"stream":false,"a":1}'),
+    (b'{"a":"\\u00e9"}', '{"a":"é"}'.encode()),
+    (b'{"a" : 1,\n"b"\t:":"}', b'{"a":1,"b":":"}'),
+    (b'{"a":{"b":-1}}', b'{"a": {"b": -1}}'),
 ]
 
 
@@ -117,6 +120,9 @@ DIFFERENT = [
     (b'{"a":{"b":1,"b":2}}', b'{"a":{"b":1}}'),
     (b'{"a":{"b":1,"b":2},"c":"\\u0022:"}', b'{"a":{"b":2},"c":"\\":"}'),
     (b'{"a":{"b":1,"b":2,"c" :3}}', b'{"a":{"b":2,"c":3}}'),
+    (b'{"a":{"b":1,"b":2},"c":"\\u003a"}', b'{"a":{"b":2},"c":":"}'),
+    (b'{"a":{"b":1,"b":2},"c":"\\u003A"}', b'{"a":{"b":2},"c":":"}'),
+    (b'{"a":{"b":1,"b":2},"stream":{":":":"}}', b'{"a":{"b":2}}'),
     (b'{"a":"\\u0041"}', b'{"a":"B"}'),
     (b'{"ab":"c"}', b'{"a":"bc"}'),
     (b'{"a":" "}', b'{"a":""}'),
@@ -127,6 +133,17 @@ DIFFERENT = [
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_bodies_that_differ_never_share_a_key(one: bytes, other: bytes) -> None:
     assert material(one) != material(other)
+
+
+def test_a_large_body_is_nested_no_deeper_than_a_small_one() -> None:
+    filler = b"x" * CANONICAL_LIMIT_BYTES
+    for levels, taken in ((127, True), (128, False)):
+        raw = b'{"a":"%b","b":%b%b}' % (filler, b"[" * levels, b"]" * levels)
+        if taken:
+            assert read_object(raw, max_depth=128).raw == raw
+        else:
+            with pytest.raises(GatewayError):
+                read_object(raw, max_depth=128)
 
 
 def test_large_bodies_are_keyed_by_their_members_own_bytes() -> None:

@@ -8,6 +8,7 @@ produces the form in which a body enters a cache key. It holds no opinion about 
 import math
 import re
 from collections.abc import Collection, Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,8 @@ CANONICAL_LIMIT_BYTES = 32 * 1024
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _GAP = re.compile(rb"[ \t\r\n]*([,}])")
 _MINUS_ZERO = re.compile(rb"[:,\[ \t\r\n]-0[,\]} \t\r\n]")
+_WALKED_BYTES = 8 * 1024
+"""Above this a body's depth is walked rather than bounded by its brackets: counting bytes takes as long as decoding."""
 _PARSE_MESSAGE = "We could not parse the JSON body of your request."
 
 
@@ -76,7 +79,7 @@ def read_object(raw: bytes, *, max_depth: int) -> Body:
         raise GatewayError(ErrorKind.INVALID_JSON, _PARSE_MESSAGE) from None
     if type(value) is not dict:
         raise GatewayError(ErrorKind.INVALID_TYPE, f"The request body must be a JSON object, not {_json_type(value)}.")
-    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper_than(value, max_depth):
+    if (len(raw) > _WALKED_BYTES or raw.count(b"{") + raw.count(b"[") > max_depth) and _deeper_than(value, max_depth):
         raise _too_deep(max_depth)
     return Body(raw, value)
 
@@ -123,7 +126,7 @@ def members(raw: bytes) -> dict[str, Span]:
         start = match.end()
         value = bytes(values[key])
         end = start + len(value)
-        if key in spans or raw[start:end] != value:
+        if key in spans or not raw.startswith(value, start):
             raise _twice(key)
         spans[key] = Span(match.start(1), start, end)
         gap = _GAP.match(raw, end)
@@ -143,7 +146,8 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
     """The bytes that stand for `body` in a cache key, without the members named in `leave_out`.
 
     Bodies that mean the same get the same bytes where that can be proven cheaply (sorted keys, no white space, numbers
-    as sent); otherwise each member's own bytes are taken. Two bodies that differ in any member never share them.
+    as sent); otherwise each member's own bytes are taken, as a SHA-256 over all. Two bodies that differ in any member
+    never share them.
     Raises GatewayError (400) on a doubled top-level key.
     """
     raw, value = body
@@ -153,38 +157,37 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
         if _lossless(raw, canonical, value, kept):
             return b"c" + canonical
     spans = members(raw)
-    parts = []
+    view = memoryview(raw)
+    digest = sha256()
     for key in sorted(spans):
         if key not in leave_out:
             name = key.encode()
             span = spans[key]
-            parts.append(b"%d:%b%d:" % (len(name), name, span.end - span.start))
-            parts.append(raw[span.start : span.end])
-    return b"m" + b"".join(parts)
+            digest.update(b"%d:%b%d:" % (len(name), name, span.end - span.start))
+            digest.update(view[span.start : span.end])
+    return b"m" + digest.digest()
 
 
 def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
     """Whether no key of the body, at any depth, was dropped as a double.
 
-    Every member has a quote directly before its colon. With no `\\u` escape and no space between quote and colon in
-    the body, the body and its canonical form contain the same quotes and colons except for members that were dropped,
-    so equal counts of `":` mean that none was. Doubt means False, and costs only a possible hit. Integers lose one
-    distinction, `-0`; it is doubted too.
+    Every member has a colon, and strings keep theirs: the canonical form writes none as an escape. So unless the body
+    writes a colon as an escape, the two contain the same colons except for those of members that were dropped, and
+    equal counts mean that none was. Doubt means False, and costs only a possible hit. Integers lose one distinction,
+    `-0`; it is doubted too. (Single bytes are looked for first: that is ten times quicker than two.)
     """
-    if b"\\u" in raw or b'" :' in raw or b'"\n' in raw or b'"\t' in raw or b'"\r' in raw:
+    if b"\\" in raw and (b"\\u003a" in raw or b"\\u003A" in raw):
         return False
-    if b"-0" in raw and _MINUS_ZERO.search(raw) is not None:
+    if b"-" in raw and b"-0" in raw and _MINUS_ZERO.search(raw) is not None:
         return False
-    count = canonical.count(b'":')
+    count = canonical.count(b":")
     if len(kept) != len(value):
         for key, item in value.items():
             if key not in kept:
-                count += 1
+                count += 1 + key.count(":")
                 if type(item) is not bool and item is not None:
-                    count += _encode(item).count(b'":')
-                if '":' in key:
-                    return False
-    return raw.count(b'":') == count
+                    count += _encode(item).count(b":")
+    return raw.count(b":") == count
 
 
 def refuse_doubles(body: Body) -> None:

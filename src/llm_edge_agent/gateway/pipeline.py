@@ -7,7 +7,6 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from llm_edge_agent.dialects.chat_replay import Replay
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.gateway.relay import Relay
 from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
@@ -48,8 +48,6 @@ from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.http.origins import Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
-
-_log = logging.getLogger("llm_edge_agent.pipeline")
 
 MAX_REMEMBERED_BODIES = 1024
 MAX_REMEMBERED_BYTES = 8 * 1024
@@ -128,7 +126,7 @@ class ChatPipeline:
     def admit(self, request: Request, exchange: Exchange) -> Complete | Miss:
         """Everything that needs no waiting. Raises GatewayError where the request is refused."""
         raw = request.body
-        admitted = self._admitted.get(raw)
+        admitted = self._admitted.get(raw) if len(raw) <= MAX_REMEMBERED_BYTES else None  # large: hashing costs, too
         if admitted is None:
             admitted = self._read(raw)
         call, target = admitted.call, admitted.target
@@ -242,10 +240,9 @@ class ChatPipeline:
         except asyncio.CancelledError:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
-        except Exception:
-            _log.exception("unexpected failure while answering request %s", exchange.request_id)
-            internal = GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
-            exchange.end(500, internal.kind)
+        except Exception as error:
+            internal = internal_error(error, exchange.request_id)
+            exchange.end(internal.status, internal.kind)
             return error_reply(internal, exchange.request_id)
 
     async def _answer(self, miss: Miss) -> Complete | Relay:

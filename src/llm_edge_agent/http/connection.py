@@ -20,6 +20,7 @@ import struct
 import sys
 import termios
 import time
+from io import BytesIO
 from typing import Final, cast
 
 import httptools
@@ -34,7 +35,7 @@ from llm_edge_agent.http.framing import (
     check_host,
     keeps_alive,
 )
-from llm_edge_agent.http.inbound import Inbound, ParsedHead
+from llm_edge_agent.http.inbound import REPEATED_BYTES, Inbound, ParsedHead
 from llm_edge_agent.http.messages import AbortReason, Again, Complete, Refusal, Request
 from llm_edge_agent.http.pending import BODYLESS, Pending, log_escaped
 
@@ -99,7 +100,8 @@ class Connection(asyncio.Protocol):
         self._whole: bytes | None = None
         """What was read, where it begins with the head of the request that is being answered."""
         self._keep = False
-        self._body = bytearray()
+        self._body: BytesIO | None = None
+        """What was read of a body that comes in pieces; hands it out without copying it."""
         self._body_left = 0
         self._chunks: ChunkedBody | None = None
         self._body_started_s = 0.0
@@ -137,7 +139,7 @@ class Connection(asyncio.Protocol):
                 self._reading_paused = True
                 self._transport.pause_reading()
         elif state == _IDLE:
-            again = self._inbound.repeats.get(data)
+            again = self._inbound.repeats.get(data) if len(data) <= REPEATED_BYTES else None
             if again is None or self.write_paused or not self._repeat(again):
                 self._serve(data)
         elif state == _HEAD:
@@ -459,14 +461,15 @@ class Connection(asyncio.Protocol):
             request.body = bytes(self._chunks.body)
             self._chunks = None
         else:
+            body = self._body
+            if body is None:
+                body = self._body = BytesIO()
             end = start + self._body_left
-            piece = data[start:end]
-            self._body += piece
-            self._body_left -= len(piece)
+            self._body_left -= body.write(data[start:end] if start or end < len(data) else data)
             if self._body_left:
                 return b""
-            request.body = bytes(self._body)
-            self._body = bytearray()
+            request.body = body.getvalue()
+            self._body = None
         return self._dispatch(request, data, end)
 
     def _dispatch(self, request: Request, data: bytes, end: int) -> bytes:
@@ -572,6 +575,7 @@ class Connection(asyncio.Protocol):
         self._stash = b""
         self._scan = None
         self._chunks = None
+        self._body = None
         if self._request is not None:
             self._request = None
             self._inbound.in_flight -= 1

@@ -18,7 +18,8 @@ _CACHED_TARGET_BYTES = 128
 _SEEN_HEADS = 512
 _SEEN_BYTES = 4 * 1024
 _REPEATED_REQUESTS = 1024
-_REPEATED_BYTES = 8 * 1024
+REPEATED_BYTES = 8 * 1024
+"""Longest request that is remembered whole: looking a large one up would cost more than it saves."""
 
 
 class ParsedHead(NamedTuple):
@@ -108,7 +109,7 @@ class Inbound:
 
     def remember(self, raw: bytes, again: Again) -> None:
         """Keeps what a reply said of its request's return, in a bounded table."""
-        if len(raw) <= _REPEATED_BYTES and not self.draining:
+        if len(raw) <= REPEATED_BYTES and not self.draining:
             if len(self.repeats) >= _REPEATED_REQUESTS:
                 self.repeats.clear()
             self.repeats[raw] = again
