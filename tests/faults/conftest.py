@@ -41,6 +41,8 @@ class Bench:
         self._stack = stack
         self.gateways: list[RunningGateway] = []
         self.upstreams: list[ScriptedUpstream] = []
+        self.internal_errors = 0
+        """How many failures of the gateway itself a test provokes."""
 
     async def upstream(self, script: Script) -> ScriptedUpstream:
         upstream = await self._stack.enter_async_context(scripted(script))
@@ -69,17 +71,18 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
             await eventually(lambda gateway=gateway: gateway.state.pool.in_use == 0)  # type: ignore[misc]
     await eventually(lambda: running_tasks() == 0)
     for gateway in bench.gateways:
-        _search_log(gateway.log())
+        _search_log(gateway.log(), bench.internal_errors)
         _search_answers(bytes(gateway.sent))
     for upstream in bench.upstreams:
         _search_requests(upstream)
 
 
-def _search_log(log: str) -> None:
+def _search_log(log: str, internal_errors: int) -> None:
     for canary in (*CANARY_KEYS, *CANARY_TEXTS):
         assert canary not in log
     assert "Traceback" not in log
-    assert "unexpected failure" not in log
+    assert log.count('"logger":"llm_edge_agent.faults"') == internal_errors
+    assert "escaped from" not in log
     for line in log.splitlines():
         assert isinstance(json.loads(line), dict)
 

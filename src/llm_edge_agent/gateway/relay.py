@@ -13,7 +13,6 @@ Every path to `done` ends the exchange, once, and closes or releases the upstrea
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from time import monotonic
 
@@ -23,6 +22,7 @@ from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
 from llm_edge_agent.dialects.chat import error_body
 from llm_edge_agent.dialects.chat_stream import error_event
 from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import AbortReason, Sink
@@ -30,8 +30,6 @@ from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
 
 KEEPALIVE_S = 15.0
 _KEEPALIVE = b": keep-alive\n\n"
-
-_log = logging.getLogger("llm_edge_agent.relay")
 
 
 class Relay:
@@ -91,13 +89,14 @@ class Relay:
         if self._done:
             self._upstream.close()  # nothing may follow a terminal event
             return
-        stream = self._stream
         try:
-            out = stream.feed(chunk)
-        except Exception:
-            _log.exception("unexpected failure while relaying a stream")
-            self._fail(GatewayError(ErrorKind.INTERNAL, "The gateway failed while relaying the answer."), b"")
-            return
+            self._take(chunk)
+        except Exception as error:
+            self._break(error)
+
+    def _take(self, chunk: bytes) -> None:
+        stream = self._stream
+        out = stream.feed(chunk)
         if stream.failure is not None:
             self._fail(stream.failure, out)
         elif stream.complete:
@@ -106,12 +105,15 @@ class Relay:
             self._emit(out)
 
     def end(self) -> None:
-        if not self._done:
-            self._at_end_of_input(None)
+        self.failed(None)
 
-    def failed(self, failure: UpstreamFailure) -> None:
-        if not self._done:
+    def failed(self, failure: UpstreamFailure | None) -> None:
+        if self._done:
+            return
+        try:
             self._at_end_of_input(failure)
+        except Exception as error:
+            self._break(error)
 
     def _at_end_of_input(self, failure: UpstreamFailure | None) -> None:
         """The upstream is over, by its framing or by breaking off. An answer whose finish reason has come is whole
@@ -208,8 +210,18 @@ class Relay:
         if self._sink is not None:
             self._close_sink()
 
+    def _break(self, error: Exception) -> None:
+        """The gateway's own failure: whatever the accounts still lack, the client must not be left waiting."""
+        self._finish = _account_nothing
+        self._fail(internal_error(error, self.exchange.request_id), b"")
+
     def _close_sink(self) -> None:
         self._sweep.discard(self)
         if self._sink is not None:
             self._sink.end()
         self.exchange.end(self.status, self.exchange.error)
+
+
+def _account_nothing(usage: TokenUsage | None, whole: bool) -> bytes | None:
+    """In the place of an accounting that failed."""
+    return None

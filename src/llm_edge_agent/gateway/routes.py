@@ -4,7 +4,6 @@
 there. `handle` sees the whole request.
 """
 
-import logging
 import re
 import secrets
 from collections.abc import Awaitable
@@ -15,12 +14,11 @@ from llm_edge_agent.core.access import ANYONE, Keyring, presented_credentials
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
+from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.gateway.pipeline import ChatPipeline, Miss
 from llm_edge_agent.gateway.replies import error_reply
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
-
-_log = logging.getLogger("llm_edge_agent.routes")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -150,9 +148,8 @@ class GatewayHandler:
         except GatewayError as error:
             exchange.end(error.status, error.kind)
             return error_reply(error, exchange.request_id)
-        except Exception:
-            _log.exception("unexpected failure while admitting request %s", exchange.request_id)
-            internal = GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
+        except Exception as error:
+            internal = internal_error(error, exchange.request_id)
             exchange.end(internal.status, internal.kind)
             return error_reply(internal, exchange.request_id)
         exchange.end(reply.status)

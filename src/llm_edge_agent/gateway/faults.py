@@ -1,0 +1,16 @@
+"""Where the gateway itself is at fault: an exception that nobody foresaw."""
+
+import logging
+import traceback
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+
+_log = logging.getLogger("llm_edge_agent.faults")
+
+
+def internal_error(error: Exception, request_id: str) -> GatewayError:
+    """Logs what kind of exception it was and where it came from, and words it for the client. Its message is told to
+    nobody: it may quote the request."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("unexpected %s in request %s\n%s", type(error).__name__, request_id, frames)
+    return GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")
