@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -103,8 +104,8 @@ class ScriptedUpstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._adopt, "127.0.0.1", 0, limit=2**27, backlog=1024)
+    async def start(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = await asyncio.start_server(self._adopt, "127.0.0.1", 0, limit=2**27, backlog=1024, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -158,9 +159,9 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
 
 
 @contextlib.asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[ScriptedUpstream]:
+async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedUpstream]:
     upstream = ScriptedUpstream(script)
-    await upstream.start()
+    await upstream.start(tls)
     try:
         yield upstream
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ class Bench:
         self.internal_errors = 0
         """How many failures of the gateway itself a test provokes."""
 
-    async def upstream(self, script: Script) -> ScriptedUpstream:
-        upstream = await self._stack.enter_async_context(scripted(script))
+    async def upstream(self, script: Script, tls: ssl.SSLContext | None = None) -> ScriptedUpstream:
+        upstream = await self._stack.enter_async_context(scripted(script, tls))
         self.upstreams.append(upstream)
         return upstream
 

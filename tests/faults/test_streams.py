@@ -9,7 +9,7 @@ import pytest
 
 from llm_edge_agent.config import ServerLimits
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
-from tests.e2e.running_gateway import ANTHROPIC_KEY, CLAUDE, OPENAI_KEY, ask, eventually
+from tests.e2e.running_gateway import ANTHROPIC_KEY, CLAUDE, OPENAI_KEY, ask, eventually, rss_bytes
 from tests.e2e.scripted_upstream import (
     ANSWER_CANARY,
     DONE,
@@ -354,6 +354,7 @@ async def test_a_slow_reader_holds_the_upstream_not_memory(bench: Bench) -> None
             await line.send(chunked(block))
 
     upstream, gateway = await bench.pair(script, server=ServerLimits(write_timeout_s=1.0), stream_idle_timeout_s=0.5)
+    before = rss_bytes()
     async with gateway.connect(limit=1024) as wire:
         await wire.send(request_bytes(ask(stream=True)))
         await wire.head()
@@ -361,6 +362,7 @@ async def test_a_slow_reader_holds_the_upstream_not_memory(bench: Bench) -> None
         await eventually(lambda: upstream.sent_bytes > 0)
         await eventually(lambda: upstream.exchanges_open == 0, 5.0)
     assert upstream.sent_bytes < 32 * 2**20
+    assert rss_bytes() - before < 32 * 2**20
     line = (await gateway.logged('"event":"request"'))[0]
     assert line["error_type"] == "cancelled"
 

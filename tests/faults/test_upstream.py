@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,7 @@ from tests.e2e.scripted_upstream import (
 )
 from tests.faults.conftest import Bench
 from tests.faults.shapes import assert_error
+from tests.http.certificates import Authority
 
 HTML = b"<html><body>Bad gateway: <b>secret page</b></body></html>"
 
@@ -216,6 +218,30 @@ async def test_a_provider_without_tls(bench: Bench) -> None:
     gateway = await bench.gateway(f"https://127.0.0.1:{upstream.port}", connect_timeout_s=0.4)
     assert_error(await gateway.chat(), 502, "upstream_connection_error")
     assert upstream.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "self_signed", "known", "status"),
+    [
+        ("127.0.0.1", False, True, 200),
+        ("127.0.0.1", False, False, 502),
+        ("127.0.0.1", True, True, 502),
+        ("other.example", False, True, 502),
+    ],
+    ids=["our authority", "an unknown authority", "self-signed", "another name"],
+)
+async def test_certificates_are_checked(
+    name: str, self_signed: bool, known: bool, status: int, bench: Bench, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    upstream = await bench.upstream(says(reply(completion())), authority.server(name, self_signed=self_signed))
+    gateway = await bench.gateway(
+        f"https://127.0.0.1:{upstream.port}", ssl_cert_file=str(authority.file) if known else None
+    )
+    answer = await gateway.chat()
+    assert (answer.status, upstream.calls) == (status, 1 if status == 200 else 0)
+    if status == 502:
+        assert_error(answer, 502, "upstream_connection_error")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
