@@ -158,9 +158,12 @@ def ollama_base_url(host: str) -> str:
     """The base URL for a value of OLLAMA_HOST, in every form Ollama itself takes: `host`, `host:port`, `:port`, with
     or without scheme and path. Port 11434 unless a scheme says otherwise. The addresses a server listens on to be
     reached from everywhere (0.0.0.0, ::) become loopback. The result is checked as a URL by the caller."""
-    scheme, separator, rest = host.strip().partition("://")
+    text = host.strip().strip("\"'")
+    scheme, separator, rest = text.partition("://")
     if not separator:
-        scheme, rest = "http", host.strip()
+        scheme, rest = "http", text
+    if text == "ollama.com":
+        scheme = separator = "https"
     port = {"http": "80", "https": "443"}.get(scheme, "") if separator else "11434"
     authority, _, path = rest.partition("/")
     if authority.startswith("["):

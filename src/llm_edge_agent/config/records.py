@@ -122,6 +122,9 @@ def _checked(members: Mapping[str, Node], problems: Problems) -> dict[str, Any]:
         if name not in allowed:
             problems.add(node.where, f"unknown{did_you_mean(name, allowed)}")
         elif name in ("price_usd_per_mtok", "long_context_price"):
+            if name == "long_context_price" and value is None:
+                patch[name] = None
+                continue
             members_allowed = _PRICES if name == "price_usd_per_mtok" else _LONG_CONTEXT
             _check_members(node, members_allowed, _is_price, "a number from 0 (USD per million tokens)", problems)
         elif name == "capabilities":
@@ -134,8 +137,12 @@ def _checked(members: Mapping[str, Node], problems: Problems) -> dict[str, Any]:
             problems.add(node.where, f"must be one of {', '.join(_CHOICES[name])}")
         elif name.endswith(("_tokens", "_window")) and not (value is None or _is_count(value)):
             problems.add(node.where, "must be a whole number above 0, or null")
-        elif name in ("provider", "shutdown_date") and not (isinstance(value, str) or name != "provider"):
+        elif name == "provider" and not isinstance(value, str):
             problems.add(node.where, "must be a name")
+        elif name == "shutdown_date" and not isinstance(value, str | None):
+            problems.add(node.where, "must be a date in text, or null")
+        elif name in _DESCRIPTIVE and not isinstance(value, str | None):
+            problems.add(node.where, "must be text, or null")
         patch[name] = value
     return patch
 
@@ -149,8 +156,6 @@ def _is_count(value: object) -> bool:
 
 
 def _check_members(node: Node, allowed: tuple[str, ...], fits: Any, wanted: str, problems: Problems) -> None:
-    if node.content is None:
-        return
     if not isinstance(node.content, dict):
         problems.add(node.where, "must be a mapping")
         return
