@@ -163,8 +163,13 @@ def proxy_url(text: str) -> str:
 def no_proxy(text: str) -> tuple[str, ...]:
     """Hosts, domains, addresses and networks that are reached directly, separated by commas or spaces."""
     entries = tuple(filter(None, re.split(r"[,\s]+", text)))
-    if any(entry != "*" and not entry.removeprefix("*").strip(".") for entry in entries):
-        raise ValueError("must be hosts, addresses or networks, separated by commas")
+    for entry in entries:
+        if entry.startswith("["):
+            name = entry[1:].partition("]")[0]
+        else:
+            name = re.sub(r"^([^:]*):\d+$", r"\1", entry)
+        if name != "*" and not name.removeprefix("*").strip("."):
+            raise ValueError("must be hosts, addresses or networks, separated by commas")
     return entries
 
 
