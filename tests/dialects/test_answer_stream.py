@@ -118,6 +118,7 @@ def test_an_answer_that_cannot_be_folded_is_not_kept() -> None:
         ("openai", [CHAT[1] + b'data: {"error":{"message":"x"}}\n\n'], ErrorKind.STREAM_INTERRUPTED, CHAT[1]),
         ("openai", [CHAT[1], b"data: <html>\n\n"], ErrorKind.UPSTREAM_INVALID, CHAT[1]),
         ("openai", [b"data: <html>"], ErrorKind.UPSTREAM_INVALID, b""),
+        ("openai", [CHAT[1], b'data: {"choices":[{"del'], ErrorKind.STREAM_INTERRUPTED, CHAT[1]),
         ("openai", [CHAT[1], b"x" * (MAX_EVENT_BYTES + 1)], ErrorKind.UPSTREAM_TOO_LARGE, CHAT[1]),
         ("anthropic", MESSAGES[:5], ErrorKind.STREAM_INTERRUPTED, b"data: {"),
         (
