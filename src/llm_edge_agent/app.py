@@ -25,7 +25,6 @@ from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
 from llm_edge_agent.http.server import Server
-from llm_edge_agent.presets import PRESETS
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
 from llm_edge_agent.version import __version__
@@ -149,18 +148,16 @@ def _pipeline_settings(config: AppConfig) -> PipelineSettings:
 
 def _upstream(provider: ProviderConfig) -> Upstream:
     lines = [f"user-agent: llm-edge-agent/{__version__}", "content-type: application/json"]
-    if provider.api_key is not None:
-        key = provider.api_key.reveal()
-        value = f"Bearer {key}" if provider.auth_header == "authorization" else key
-        lines.append(f"{provider.auth_header}: {value}")
+    credential = provider.credential()
+    if credential is not None:
+        lines.append(": ".join(credential))
     lines += [f"{name}: {value}" for name, value in provider.headers.items()]
-    preset = PRESETS.get(provider.name)
     return Upstream(
         name=provider.name,
         dialect=provider.dialect,
         origin=Origin.from_url(provider.base_url),
         headers="".join(f"{line}\r\n" for line in lines).encode("latin-1"),
-        ask_usage=preset is None or preset.stream_usage_option,
+        ask_usage=provider.stream_usage_option,
         health=Health(),
     )
 
