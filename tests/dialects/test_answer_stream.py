@@ -70,6 +70,62 @@ def test_whole_byte_by_byte_and_with_crlf(upstream: str, events: list[bytes]) ->
     assert run(stream(upstream), [raw.replace(b"\n", b"\r\n")]) == whole
 
 
+def compact(delta: dict[str, Any], **members: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+    chunk = {"id": "c", "choices": [choice], "usage": None, **members}
+    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+BETWEEN = [
+    compact({"content": "plain"}),
+    compact({"content": "żółć 🦊"}, obfuscation="x1"),
+    compact({"content": 'quoted \\"finish_reason\\":"stop" and "error"'}),
+    compact({"content": "not ours"}, metadata={"cost_usd": 1}),
+    compact({"content": "no failure"}, error=None),
+    compact({"content": "counting"}, usage={"prompt_tokens": 3, "completion_tokens": 1}),
+    compact({"content": "two lines"}).replace(b',"usage"', b'\ndata: ,"usage"'),
+    compact({"content": "named"}).replace(b"data:", b"event: chunk\ndata:"),
+    compact({"content": "half a pair"}).replace(b"half", b"\\ud83d"),
+    chat({"content": "white space"}),
+    chat({"content": "ended early"}, "stop"),
+    b'data: {"id":"c","choices":[]}\n\n',
+    b": comment\n\n",
+]
+
+
+@given(st.lists(st.sampled_from(BETWEEN), max_size=8), st.lists(st.integers(0, 1500), max_size=4), st.booleans())
+def test_looking_at_reads_or_at_every_chunk_gives_the_same_bytes(
+    between: list[bytes], cuts: list[int], carriage_returns: bool
+) -> None:
+    raw = b"".join([compact({"role": "assistant"}), *between, chat({}, "stop"), USAGE, DONE])
+    if carriage_returns:
+        raw = raw.replace(b"\n", b"\r\n")
+    places = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    pieces = [raw[a:b] for a, b in pairwise(places)]
+    # Of several choices every chunk is decoded.
+    machines = [ChatStream(show_usage=True, choices=choices, keep_limit_bytes=100_000) for choices in (1, 2)]
+    streams = [ChatAnswerStream(machine, None) for machine in machines]
+    outs = [run(each, pieces) for each in streams]
+    assert outs[0] == outs[1]
+    assert streams[0].events == streams[1].events == len(between) + 3 - between.count(b": comment\n\n")
+    assert streams[0].answer() == streams[1].answer()
+
+
+@pytest.mark.parametrize("limit", [0, 100, 100_000])
+def test_a_read_of_many_chunks_passes_as_it_came(limit: int) -> None:
+    machine = stream("openai", limit)
+    assert machine.feed(compact({"role": "assistant"})) == compact({"role": "assistant"})
+    many = b"".join(compact({"content": word}) for word in ("a", "żółć", "c"))
+    assert machine.feed(many) is many
+    assert machine.feed(many + many[:50]) == many
+    assert machine.feed(many[50:]) == many
+    assert machine.events == 10
+    invalid = compact({"content": "?"}).replace(b"?", b"\xff")
+    machine.feed(invalid)
+    assert machine.failure is not None
+    assert machine.failure.kind is ErrorKind.UPSTREAM_INVALID
+
+
 @given(st.sampled_from([("openai", CHAT), ("anthropic", MESSAGES)]), st.lists(st.integers(0, 1200), max_size=8))
 def test_any_cut_gives_the_same_bytes(case: tuple[str, list[bytes]], cuts: list[int]) -> None:
     upstream, events = case

@@ -40,12 +40,13 @@ class ChatAnswerStream:
     """One streamed chat completion. Feed it every read; call `finish` at the end of input unless it is complete; then
     `close` once for the tail."""
 
-    __slots__ = ("_chunks", "_decoder", "_translator", "complete", "events", "failure")
+    __slots__ = ("_chunks", "_decoder", "_out", "_translator", "complete", "events", "failure")
 
     def __init__(self, chunks: ChatStream, translator: StreamTranslator | None) -> None:
         self._decoder = SSEDecoder()
         self._chunks = chunks
         self._translator = translator
+        self._out: list[bytes] = []
         self.events = 0
         """Upstream events so far, comments not counted. The first one is the commit point."""
         self.complete = False
@@ -56,7 +57,17 @@ class ChatAnswerStream:
         """The bytes to send now. Sets `complete` or `failure`; then nothing more may be fed."""
         out: list[bytes] = []
         try:
-            self._take(self._decoder.feed(data), out)
+            if self._translator is not None:
+                self._take(self._decoder.feed(data), out)
+            else:
+                if not self.events and 1 < (first := data.find(b"\n\n") + 2) < len(data):
+                    # The first chunk is always decoded; what came with it need not be.
+                    self._take(self._decoder.feed(data[:first]), out)
+                    data = data[first:]
+                self._out = out
+                events = self._decoder.feed(data, self._take_plain)
+                if events:
+                    self._take(events, out)
         except GatewayError as error:
             self.failure = error
         except EventTooLargeError:
@@ -81,6 +92,13 @@ class ChatAnswerStream:
         except GatewayError as error:
             self.failure = error
         return b"".join(out)
+
+    def _take_plain(self, text: bytes) -> int:
+        size, events = self._chunks.feed_plain(text)
+        if size:
+            self._out.append(text if size == len(text) else text[:size])
+            self.events += events
+        return size
 
     def _take(self, events: list[Event], out: list[bytes]) -> None:
         translator = self._translator

@@ -11,10 +11,12 @@ Theory of operation. Chunks pass through as they come, untouched. Three things n
       |                     |--any other chunk--> (held chunk goes out first) open again
       `--[DONE] | end of stream--> error: an answer without a finish reason was cut short
 
-A chunk that carries no finish reason, usage or error is recognised by scanning, not decoding: JSON escapes quotes
-inside strings, so `"finish_reason":null` with its bare quotes cannot be content. Whatever the scan does not
-recognise is decoded.
+Chunks that carry no finish reason, usage or error are recognised by scanning, not decoding: JSON escapes quotes inside
+strings, so `"finish_reason":null` with its bare quotes cannot be content. Whatever the scan does not recognise is
+decoded.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -32,6 +34,8 @@ from llm_edge_agent.dialects.provider_errors import safe_message
 
 DONE = b"[DONE]"
 _DONE_EVENT = b"data: [DONE]\n\n"
+_MARKS = (b'"finish_reason":"', b'"usage":{', b'"error"', b'"metadata"')
+"""A chunk with one of these has to be decoded."""
 
 
 class _Chunk(msgspec.Struct):
@@ -95,27 +99,42 @@ class ChatStream:
         Raises GatewayError: an error object of the provider, or data that is no chunk.
         """
         if self.kept is not None:
-            self._keep(self.kept, payload)
-        if (
-            b'"finish_reason":null' in payload
-            and b'"finish_reason":"' not in payload
-            and b'"usage":{' not in payload
-            and b'"error"' not in payload
-            and b'"metadata"' not in payload
-            and self._held is None
-            and self._scan
-            and self.finish_reasons
-            and payload.isascii()
-        ):
-            return b"data: %b\n\n" % payload
+            self._keep(self.kept, (payload,), len(payload))
         return self._decode(payload)
 
-    def _keep(self, kept: list[bytes], payload: bytes) -> None:
-        self._kept_bytes += len(payload)
+    def feed_plain(self, text: bytes) -> tuple[int, int]:
+        """Takes what goes to the client as it is from the front of an event stream's text: chunks after the first that
+        carry no finish reason, usage, error or metadata. Returns how many bytes and events these are.
+
+        One look at a read instead of one at each event: a read often holds many.
+        """
+        if self._held is not None or not self._scan or not self.finish_reasons or not text.startswith(b"data: {"):
+            return 0, 0
+        end = len(text)
+        for mark in _MARKS:
+            at = text.find(mark, 0, end)
+            if at >= 0:
+                end = at
+        end = text.rfind(b"\n\n", 0, end)
+        if end < 0:
+            return 0, 0
+        plain = text[6:end]
+        if not plain.isascii() and not _is_utf_8(plain):
+            return 0, 0
+        payloads = plain.split(b"\n\ndata: ")
+        for payload in payloads:
+            if b'"finish_reason":null' not in payload or b"\n" in payload:
+                return 0, 0
+        if self.kept is not None:
+            self._keep(self.kept, payloads, len(plain))
+        return end + 2, len(payloads)
+
+    def _keep(self, kept: list[bytes], payloads: Sequence[bytes], size: int) -> None:
+        self._kept_bytes += size
         if self._kept_bytes > self._keep_limit:
             self.kept = None
         else:
-            kept.append(payload)
+            kept += payloads
 
     def _decode(self, payload: bytes) -> bytes:
         try:
@@ -175,6 +194,14 @@ class ChatStream:
         if held is not None:
             return b"data: %b\n\n%b" % (_spliced(held, metadata), _DONE_EVENT)
         return _DONE_EVENT
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        str(text, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _spliced(payload: bytes, metadata: bytes | None) -> bytes:

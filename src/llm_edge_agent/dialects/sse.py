@@ -5,6 +5,7 @@ one leading byte order mark), with two deviations that providers need: an event 
 before its blank line is still delivered by `finish`, and comments are reported, because they keep connections alive.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
@@ -35,8 +36,11 @@ class SSEDecoder:
         self._started = False
         self._max_event_bytes = max_event_bytes
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events completed by `data`. Raises EventTooLargeError where an unfinished one exceeds the bound."""
+    def feed(self, data: bytes, take: Callable[[bytes], int] | None = None) -> list[Event]:
+        """The events completed by `data`. Raises EventTooLargeError where an unfinished one exceeds the bound.
+
+        `take` is for those who know the usual form of their events: it is shown the text before it is taken apart, all
+        line ends LF, and returns how many bytes of whole events it took from the front."""
         if self._after_cr or b"\r" in data:
             data = self._line_feeds(data)
         if self._rest:
@@ -47,6 +51,11 @@ class SSEDecoder:
         if data.startswith(b"\xef\xbb\xbf") and not self._started:
             data = data[3:]
         self._started = True
+        if take is not None and (taken := take(data)):
+            if taken == len(data):
+                self._rest = b""
+                return []
+            data = data[taken:]
         head, separator, rest = data.rpartition(b"\n\n")
         if not separator:
             if len(data) > self._max_event_bytes:

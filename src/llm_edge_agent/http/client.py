@@ -81,6 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         "deadline_s",
         "exchanges",
         "left",
+        "on_body",
     )
 
     def __init__(self, keeper: Keeper, sweep: Sweep, max_header_bytes: int) -> None:
@@ -101,6 +102,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
+        self.on_body = self._chunks.append
+        """The parser's callback. Not a method: a stream has a chunk for every word, and a frame for each costs."""
         self._quiet_bytes = 0
         self._tail = b""
         self._body_done = False
@@ -260,9 +263,6 @@ class UpstreamConnection(asyncio.Protocol):
         if parser is not None:
             self._status = parser.get_status_code()
             self._keep_alive = parser.should_keep_alive()
-
-    def on_body(self, data: bytes) -> None:
-        self._chunks.append(data)
 
     def on_message_complete(self) -> None:
         if self._framing == _CHUNKED:
