@@ -116,6 +116,22 @@ def test_the_file_is_looked_for_in_the_documented_order(tmp_path: Path) -> None:
     assert read(environ, directory=tmp_path, config_file=tmp_path / "flag.yaml").port == 5
 
 
+def test_a_tilde_is_the_home_that_the_variables_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "server: {port: 7}")
+    environ = {"HOME": str(tmp_path), "LLM_EDGE_CONFIG": f"~/{path.name}"}
+    assert read(environ).port == 7
+    assert problems({"LLM_EDGE_CONFIG": "~"}) == ("LLM_EDGE_CONFIG: names a file that cannot be read: no such file",)
+
+
+def test_a_file_that_may_not_be_seen_does_not_count_as_absent(tmp_path: Path) -> None:
+    loop = tmp_path / "llm-edge-agent.yaml"
+    loop.symlink_to(loop)
+    assert problems(directory=tmp_path) == (f"{loop}: cannot be read: too many levels of symbolic links",)
+    loop.unlink()
+    (tmp_path / ".env").symlink_to(tmp_path / ".env")
+    assert problems(directory=tmp_path) == (".env: cannot be read: too many levels of symbolic links",)
+
+
 class TestSecretFiles:
     """`NAME_FILE`."""
 

@@ -23,7 +23,7 @@ from llm_edge_agent.config.names import (
 )
 from llm_edge_agent.config.providers import providers
 from llm_edge_agent.config.records import aliases, model_overrides
-from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, read_dotenv
+from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, is_there, read_dotenv
 from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, Secret, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
 from llm_edge_agent.presets import PRESETS, VARIABLES
@@ -107,22 +107,24 @@ def _of_kubernetes(name: str, variables: Variables) -> bool:
 def _config_path(variables: Variables, flag: Path | None, directory: Path | None, problems: Problems) -> Path | None:
     """The file to read: the one asked for, which must exist, or the first found in the usual places."""
     named = Given(str(flag), "--config") if flag is not None else variables.get(CONFIG_FILE)
+    home = variables.get("HOME")
     if named is not None:
-        path = Path(named.text).expanduser()
-        if not path.exists():
+        path = Path(named.text)
+        if home is not None and named.text.startswith("~/"):
+            path = Path(home.text, named.text[2:])
+        if not is_there(path):
             problems.add(named.where, "names a file that cannot be read: no such file")
             return None
         return path
     if directory is None:
         return None
     places = [directory / FILE_IN_DIRECTORY]
-    home = variables.get("HOME")
     folder = variables.get("XDG_CONFIG_HOME")
     if folder is not None:
         places.append(Path(folder.text) / "llm-edge-agent" / "config.yaml")
     elif home is not None:
         places.append(Path(home.text) / ".config" / "llm-edge-agent" / "config.yaml")
-    return next((place for place in (*places, SYSTEM_FILE) if place.is_file()), None)
+    return next((place for place in (*places, SYSTEM_FILE) if is_there(place)), None)
 
 
 def _sections(tree: Node | None, problems: Problems) -> dict[str, Node]:

@@ -57,6 +57,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def is_there(path: Path) -> bool:
+    """Whether something stands at `path`; also where that may not be asked: reading it will say why. A file that its
+    reader is not allowed to see must not count as absent, it may hold the keys that close the gateway."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def read_text(path: Path, limit: int) -> str:
     """A whole small file in UTF-8. Raises ValueError that says what is wrong with it."""
     try:
@@ -80,7 +92,7 @@ def read_dotenv(path: Path, problems: Problems) -> dict[str, str]:
     `NAME=value`, with `export` before it or not; `#` begins a comment at the start of a line or after white space;
     single quotes keep everything, double quotes know backslash escapes. Nothing is expanded.
     """
-    if not path.exists():
+    if not is_there(path):
         return {}
     try:
         text = read_text(path, MAX_FILE_BYTES)
