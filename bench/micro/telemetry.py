@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
@@ -48,6 +48,7 @@ class Sample:
     cost_picodollars: int | None = None
     saved_picodollars: int = 0
     attempts: int = 1
+    memo: dict[str, Any] | None = None
     error: ErrorKind | None = None
     upstream_status: int | None = 200
     key_id: str | None = "0a1b2c3d"

@@ -1,7 +1,7 @@
 """Finished exchanges for the tests of their observers."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
@@ -35,6 +35,7 @@ class Finished:
     key_id: str | None = None
     tenant: str | None = "default"
     warnings: tuple[str, ...] = ()
+    memo: dict[str, Any] | None = None
 
 
 def hit(**changes: object) -> Finished:

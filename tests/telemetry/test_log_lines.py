@@ -2,6 +2,7 @@ import logging
 import sys
 import time
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -233,3 +234,13 @@ def test_what_is_kept_of_clients_texts_is_bounded(json_lines: JsonLines) -> None
         told = as_protocol(Finished(requested_model=f"model-{i}"))
         assert f'"requested_model":"model-{i}"'.encode() in json_lines.access(told, "info")
     assert len(json_lines._names._kept) <= 1024
+
+
+def test_a_record_with_a_memo_reads_like_one_without(json_lines: JsonLines) -> None:
+    memo: dict[str, Any] = {}
+    for number in range(4):
+        facts = {"request_id": f"id{number}", "duration_s": 0.001 * number}
+        kept = msgspec.json.decode(json_lines.access(hit(**facts, memo=memo), "info"))
+        assert kept == msgspec.json.decode(json_lines.access(hit(**facts), "info"))
+        assert (kept["request_id"], kept["duration_ms"]) == (f"id{number}", float(number))
+    assert memo

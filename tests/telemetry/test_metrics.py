@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -390,3 +391,18 @@ print(totals.requests, totals.cache_hits, totals.cost_picodollars)
 def test_one_scrape_speaks_for_all_workers_the_dead_included() -> None:
     found = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["6", "3", "10"]
+
+
+def test_a_shared_memo_changes_no_count() -> None:
+    with_memo, without = Metrics(PROVIDERS, MODELS), Metrics(PROVIDERS, MODELS)
+    memo: dict[str, Any] = {}
+    for number in range(5):
+        with_memo.observe(hit(saved_picodollars=number, memo=memo))
+        without.observe(hit(saved_picodollars=number))
+    assert memo
+    # The model proves itself: from now on it has series of its own, whatever was kept before.
+    for metrics in (with_memo, without):
+        metrics.observe(Finished(usage=TokenUsage(prompt_tokens=1)))
+    with_memo.observe(hit(memo=memo))
+    without.observe(hit())
+    assert series(with_memo) == series(without)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.errors import ErrorKind
@@ -36,6 +36,7 @@ class Exchange:
     error: ErrorKind | None = None
     upstream_status: int | None = None
     warnings: tuple[str, ...] = ()
+    memo: dict[str, Any] | None = None
     ended = False
 
     def __init__(

@@ -1,6 +1,6 @@
 """What observers are told: one finished exchange, read-only. They never see a prompt, an answer or a key."""
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
@@ -91,3 +91,9 @@ class FinishedExchange(Protocol):
     def tenant(self) -> str | None: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def memo(self) -> dict[str, Any] | None:
+        """Shared by exchanges that differ in nothing but ids, times and the money they saved (the same request
+        answered from the cache again); observers may keep there what they worked out. None: shared by nobody."""
+        ...

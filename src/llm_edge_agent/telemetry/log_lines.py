@@ -82,6 +82,29 @@ class _Names:
         return self._redactor.clean(request_id) if "sk-" in request_id or len(request_id) > 36 else request_id
 
 
+_Between = tuple[bytes, bytes, bytes]
+
+
+def _facts(exchange: FinishedExchange, level: str) -> tuple[object, ...]:
+    """All that a plain record says, but its time, id and duration."""
+    return (
+        level,
+        exchange.method,
+        exchange.route,
+        exchange.status,
+        exchange.provider,
+        exchange.model,
+        exchange.requested_model,
+        exchange.stream,
+        exchange.cache,
+        exchange.cache_tier,
+        exchange.cost_picodollars,
+        exchange.attempts,
+        exchange.key_id,
+        exchange.error,
+    )
+
+
 class JsonLines:
     """Lines of JSON. `now` tells Unix seconds."""
 
@@ -90,7 +113,7 @@ class JsonLines:
         self._now = now
         self._names = _Names(redactor)
         self._encode = msgspec.json.Encoder().encode
-        self._between: dict[tuple[object, ...], tuple[bytes, bytes, bytes]] = {}
+        self._between: dict[tuple[object, ...], _Between] = {}
         self._second = -1
         self._date = ""
 
@@ -103,23 +126,12 @@ class JsonLines:
     def _plain(self, exchange: FinishedExchange, level: str) -> bytes:
         """A record without token counts, such as every cache hit's: all but its time, id and duration is the same as
         in many others, and encoded once."""
-        facts = (
-            level,
-            exchange.method,
-            exchange.route,
-            exchange.status,
-            exchange.provider,
-            exchange.model,
-            exchange.requested_model,
-            exchange.stream,
-            exchange.cache,
-            exchange.cache_tier,
-            exchange.cost_picodollars,
-            exchange.attempts,
-            exchange.key_id,
-            exchange.error,
-        )
-        between = self._between.get(facts)
+        memo = exchange.memo
+        between: _Between | None = memo.get("log") if memo is not None else None
+        if between is None:
+            between = self._between.get(_facts(exchange, level))
+            if memo is not None and between is not None:
+                memo["log"] = between
         request_id = self._names.id(exchange.request_id)
         if between is None:
             line = self._access(exchange, level)
@@ -132,7 +144,7 @@ class JsonLines:
             between = (before[start:] + b'"request_id":"', b'"' + middle + b'"duration_ms":', b"," + after)
             if len(self._between) >= _MAX_KEPT_NAMES:
                 self._between.clear()
-            self._between[facts] = between
+            self._between[_facts(exchange, level)] = between
             return line
         return b'{"timestamp":"%b%b%b%b%.3f%b' % (
             self._timestamp().encode(),

@@ -77,9 +77,12 @@ class Totals:
 class _Moves:
     """The cells that one outcome moves. An index of None: this outcome has no such series."""
 
-    __slots__ = ("counters", "duration", "duration_sum", "provider_latency", "ttft")
+    __slots__ = ("counters", "duration", "duration_sum", "generation", "provider_latency", "ttft")
 
-    def __init__(self, counters: tuple[int, ...], duration: int, provider_latency: int | None, ttft: int) -> None:
+    def __init__(
+        self, generation: int, counters: tuple[int, ...], duration: int, provider_latency: int | None, ttft: int
+    ) -> None:
+        self.generation = generation
         self.counters = counters
         self.duration = duration
         self.duration_sum = duration + DURATION.sum_cell
@@ -118,6 +121,7 @@ class Metrics:
         self._rows = Rows(self._families, own, preset, endpoints)
         self._exposition = Exposition(self._families)
         self._moves: dict[Outcome, _Moves] = {}
+        self._generation = 0
         self._spend: dict[tuple[str | None, str | None], int] = {}
         self._cache_latency = {
             (tier, op): self._rows.require(self._families.cache_latency, tier, op)
@@ -146,23 +150,12 @@ class Metrics:
 
     def observe(self, exchange: FinishedExchange) -> None:
         """Counts one request. Never raises, whatever a provider claims to have used."""
-        outcome = (
-            exchange.endpoint,
-            exchange.provider,
-            exchange.model,
-            exchange.status,
-            exchange.stream,
-            exchange.cache,
-            exchange.cache_tier,
-            exchange.error,
-            exchange.upstream_status,
-        )
         usage = exchange.usage
         if usage is not None or exchange.saved_picodollars or exchange.cost_picodollars:
             self._account(exchange, usage)
-        moves = self._moves.get(outcome)
-        if moves is None:
-            moves = self._resolve(outcome)
+        memo = exchange.memo
+        kept: _Moves | None = memo.get("metrics") if memo is not None else None
+        moves = kept if kept is not None and kept.generation == self._generation else self._moves_of(exchange)
         cells = self._cells
         for cell in moves.counters:
             cells[cell] += 1
@@ -182,6 +175,25 @@ class Metrics:
         if exchange.warnings:
             for warning in exchange.warnings:
                 cells[self._rows.warning(warning)] += 1
+
+    def _moves_of(self, exchange: FinishedExchange) -> _Moves:
+        outcome = (
+            exchange.endpoint,
+            exchange.provider,
+            exchange.model,
+            exchange.status,
+            exchange.stream,
+            exchange.cache,
+            exchange.cache_tier,
+            exchange.error,
+            exchange.upstream_status,
+        )
+        moves = self._moves.get(outcome)
+        if moves is None:
+            moves = self._resolve(outcome)
+        if exchange.memo is not None:
+            exchange.memo["metrics"] = moves
+        return moves
 
     def observe_cache(self, tier: Literal["l1", "l2"], op: Literal["get", "set"], seconds: float) -> None:
         """One cache operation. The tier is one of those given at construction, else KeyError."""
@@ -231,7 +243,7 @@ class Metrics:
         endpoint, provider, model, status, stream, cache, tier, error, upstream_status = outcome
         rows, families = self._rows, self._families
         if error is None and status < 400 and model is not None and rows.prove(provider, model):
-            self._moves.clear()
+            self._forget()
         ended = _ended(status, error)
         status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
         # The label's list is hit, miss and bypass: where there is no cache, none was asked.
@@ -259,6 +271,7 @@ class Metrics:
             latency = rows.histogram(families.provider_latency, provider, model, "error")
             counters.append(rows.provider_error(provider, error.value.label, upstream_status))
         moves = _Moves(
+            self._generation,
             tuple(counters),
             rows.duration(endpoint, provider, status_class, shown_cache),
             latency,
@@ -269,13 +282,18 @@ class Metrics:
         self._moves[outcome] = moves
         return moves
 
+    def _forget(self) -> None:
+        """A model has got series of its own: what was worked out before may count it as `other`."""
+        self._moves.clear()
+        self._generation += 1
+
     def _account(self, exchange: FinishedExchange, usage: TokenUsage | None) -> None:
         """Tokens and money. The kinds of a prompt's tokens always add up to the prompt, whatever the provider says."""
         provider, model = exchange.provider, exchange.model
         row = self._spend.get((provider, model))
         if row is None:
             if model is not None and self._rows.prove(provider, model):
-                self._moves.clear()
+                self._forget()
             if len(self._spend) >= _MAX_KEPT_OUTCOMES:
                 self._spend.clear()
             row = self._spend[provider, model] = self._rows.spend(provider, model)
