@@ -95,7 +95,8 @@ def main() -> None:
         for name, sample in SAMPLES.items():
             figures = [nanoseconds(each, sample) for each in (metrics.observe, json_log.access, quiet_log.access)]
             print(f"{name:<20}{figures[0]:>10.0f}{figures[1]:>10.0f}{figures[2]:>16.0f}")
-        lookup = nanoseconds(lambda _: metrics.observe_cache("l1", "get", 0.0000012), SAMPLES["cached answer"])
+        observe_get = metrics.cache_observer("l1", "get")
+        lookup = nanoseconds(lambda _: observe_get(0.0000012), SAMPLES["cached answer"])
         print(f"{'cache operation':<20}{lookup:>10.0f}")
         json_log.close()
         quiet_log.close()

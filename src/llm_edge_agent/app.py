@@ -97,7 +97,7 @@ async def initialize_app_state(config: AppConfig) -> AppState:
         ),
         max_response_bytes=config.max_response_bytes,
     )
-    answers = _answers(config)
+    answers = _answers(config, metrics)
     _register_gauges(metrics, pool, answers, logs)
     ids = RequestIds()
     pipeline = ChatPipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep, ids)
@@ -117,14 +117,18 @@ async def initialize_app_state(config: AppConfig) -> AppState:
     return AppState(config, models, handler, admin, metrics, logs, pool, answers)
 
 
-def _answers(config: AppConfig) -> Answers | None:
+def _answers(config: AppConfig, metrics: Metrics) -> Answers | None:
     cache = config.cache
     if not cache.l1_enabled or cache.policy == "off":
         return None
     memory: MemoryCache[StoredAnswer] = MemoryCache(
         max_entries=cache.l1_entries, max_bytes=cache.l1_bytes, ttl_s=cache.l1_ttl_s, tti_s=cache.l1_tti_s
     )
-    return Answers(memory)
+    return Answers(
+        memory,
+        observe_get=metrics.cache_observer("l1", "get"),
+        observe_set=metrics.cache_observer("l1", "set"),
+    )
 
 
 def _pipeline_settings(config: AppConfig) -> PipelineSettings:

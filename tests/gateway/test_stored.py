@@ -1,11 +1,22 @@
+from collections.abc import Callable
+
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 
 BODY = b'{"id":"a","created":1,"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
 
 
-def answers(ttl_s: float = 60) -> Answers:
-    return Answers(MemoryCache(max_entries=100, max_bytes=100_000, ttl_s=ttl_s, tti_s=60))
+def answers(seen: list[str] | None = None) -> Answers:
+    def observer(kind: str) -> Callable[[float], None]:
+        def observe(seconds: float) -> None:
+            assert 0 <= seconds < 1
+            if seen is not None:
+                seen.append(kind)
+
+        return observe
+
+    memory: MemoryCache[StoredAnswer] = MemoryCache(max_entries=100, max_bytes=100_000, ttl_s=60, tti_s=60)
+    return Answers(memory, observe_get=observer("get"), observe_set=observer("set"))
 
 
 def stored(body: bytes = BODY) -> StoredAnswer:
@@ -13,9 +24,12 @@ def stored(body: bytes = BODY) -> StoredAnswer:
 
 
 def test_what_was_put_is_got() -> None:
-    tier, answer = answers(), stored()
+    seen: list[str] = []
+    tier, answer = answers(seen), stored()
     tier.put(b"k", answer, ttl_s=None)
     assert tier.get(b"k") is answer
+    assert tier.get(b"other") is None
+    assert seen == ["set", "get", "get"]
     assert tier.entries() == 1
     assert tier.weight() >= answer.weight_bytes
 

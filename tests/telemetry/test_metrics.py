@@ -196,8 +196,8 @@ def test_waiting_for_a_provider_counts_only_where_it_was_the_one_to_answer() -> 
 
 def test_a_cache_operation_is_measured_in_nanoseconds() -> None:
     metrics = Metrics(PROVIDERS, MODELS)
-    metrics.observe_cache("l1", "get", 0.00000025)
-    metrics.observe_cache("l1", "get", 0.0004)
+    metrics.cache_observer("l1", "get")(0.00000025)
+    metrics.cache_observer("l1", "get")(0.0004)
     found = series(metrics)
     labels = 'tier="l1",op="get"'
     assert found[f"llm_edge_cache_latency_seconds_sum{{{labels}}}"] == "0.000400250"

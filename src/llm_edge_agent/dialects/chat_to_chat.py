@@ -48,7 +48,7 @@ _CODE_KINDS = {
 def read_error(
     status: int, headers: Mapping[bytes, bytes], body: bytes, *, provider: str, now_unix_s: float
 ) -> GatewayError:
-    """A provider's non-2xx answer as our error (mapping of OpenAI's error reference; its kinds are rows of core/errors.py).
+    """A provider's non-2xx answer as our error (after OpenAI's error reference; the kinds are rows of core/errors.py).
 
     401 and 403 are about the gateway's own key, so the client gets a 502 that names the provider and quotes nothing.
     A redirect is never followed: it would carry the key elsewhere.

@@ -1,6 +1,7 @@
 """Answers in the cache: what an entry is, how long it lives, how it is found."""
 
-from time import monotonic
+from collections.abc import Callable
+from time import monotonic, perf_counter
 
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.dialects.chat_replay import Replay, replayable
@@ -59,17 +60,34 @@ class StoredAnswer:
 class Answers:
     """The tiers behind one get and one put. One tier so far: memory."""
 
-    def __init__(self, memory: MemoryCache[StoredAnswer]) -> None:
+    def __init__(
+        self,
+        memory: MemoryCache[StoredAnswer],
+        *,
+        observe_get: Callable[[float], None],
+        observe_set: Callable[[float], None],
+    ) -> None:
+        """`observe_get` and `observe_set` are told how long each operation took, in seconds."""
         self._memory = memory
+        self._get = memory.get
+        self._observe_get = observe_get
+        self._observe_set = observe_set
         self.max_entry_bytes = memory.max_entry_bytes
-        self.get = memory.get
+
+    def get(self, key: bytes) -> StoredAnswer | None:
         """The stored answer under a key, or None."""
+        began_s = perf_counter()
+        found = self._get(key)
+        self._observe_get(perf_counter() - began_s)
+        return found
 
     def put(self, key: bytes, answer: StoredAnswer, *, ttl_s: float | None) -> None:
         """Stores an answer for `ttl_s` seconds (None: the configured time), less a jitter taken from the key."""
         longest_s = self._memory.ttl_s if ttl_s is None else min(ttl_s, self._memory.ttl_s)
         jitter = TTL_JITTER * key[0] / 255
+        began_s = perf_counter()
         self._memory.set(key, answer, ttl_s=longest_s * (1 - jitter))
+        self._observe_set(perf_counter() - began_s)
 
     def entries(self) -> int:
         return self._memory.entries()

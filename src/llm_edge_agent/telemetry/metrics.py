@@ -91,7 +91,7 @@ class _Moves:
 
 
 class Metrics:
-    """The counters of one worker, and the exposition of all of them. `observe` and `observe_cache` belong to one
+    """The counters of one worker, and the exposition of all of them. `observe` and the cache observers belong to one
     thread, the event loop's."""
 
     def __init__(
@@ -195,13 +195,18 @@ class Metrics:
             exchange.memo["metrics"] = moves
         return moves
 
-    def observe_cache(self, tier: Literal["l1", "l2"], op: Literal["get", "set"], seconds: float) -> None:
-        """One cache operation. The tier is one of those given at construction, else KeyError."""
+    def cache_observer(self, tier: Literal["l1", "l2"], op: Literal["get", "set"]) -> Callable[[float], None]:
+        """What is to be told of every such operation, in seconds. KeyError for a tier not given at construction."""
+        cells, bounds = self._cells, CACHE_LATENCY.bounds
         row = self._cache_latency[tier, op]
-        ticks = int(seconds * NS_PER_S)
-        cells = self._cells
-        cells[row + bisect_left(CACHE_LATENCY.bounds, ticks)] += 1
-        cells[row + CACHE_LATENCY.sum_cell] += ticks
+        sum_cell = row + CACHE_LATENCY.sum_cell
+
+        def observe(seconds: float) -> None:
+            ticks = int(seconds * NS_PER_S)
+            cells[row + bisect_left(bounds, ticks)] += 1
+            cells[sum_cell] += ticks
+
+        return observe
 
     def gauge(self, name: str, labels: Mapping[str, str], callback: Callable[[], float]) -> None:
         """Registers a value that `callback` tells at each scrape. The same name and labels again replace it."""
