@@ -28,6 +28,9 @@ class Outlet:
     def send(self, data: bytes) -> None:
         self.calls.append(f"send {data!r}")
 
+    def uncork(self) -> None:
+        self.calls.append("uncork")
+
     def end_stream(self, tail: bytes) -> None:
         self.calls.append(f"end {tail!r}")
 
@@ -85,7 +88,7 @@ async def test_the_end_comes_once_and_nothing_after_it() -> None:
 async def test_an_empty_write_is_no_chunk() -> None:
     outlet = Outlet()
     await settled(outlet, give(Recorded(lambda stream, sink: sink.write(b""))))
-    assert outlet.calls == ["open 200 True"]
+    assert outlet.calls == ["open 200 True", "uncork"]
 
 
 async def test_a_paused_outlet_pauses_the_stream_at_once() -> None:
@@ -99,7 +102,7 @@ async def test_a_paused_outlet_pauses_the_stream_at_once() -> None:
     pending.abandon("client_gone")
     pending.write(b"late")
     assert stream.events[3:] == ["abort client_slow"]
-    assert outlet.calls == ["open 200 True", "send b'5\\r\\nfirst\\r\\n'"]
+    assert outlet.calls == ["open 200 True", "send b'5\\r\\nfirst\\r\\n'", "uncork"]
 
 
 async def test_given_up_before_its_first_step_the_awaitable_still_runs_to_its_first_wait() -> None:
@@ -179,8 +182,8 @@ class Faulty(Recorded):
     [
         ("headers", ["fail"]),
         ("start", ["open 200 True", "drop"]),
-        ("pause", ["open 200 True", "drop"]),
-        ("abort", ["open 200 True"]),
+        ("pause", ["open 200 True", "uncork", "drop"]),
+        ("abort", ["open 200 True", "uncork"]),
     ],
 )
 async def test_a_stream_that_raises_is_aborted_once(

@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_body_started_s",
         "_chunks",
         "_continuing",
+        "_corked",
         "_fields",
         "_flushed",
         "_inbound",
@@ -112,6 +113,8 @@ class Connection(asyncio.Protocol):
         """Bytes after the request that is being answered, or that wait for their turn or for the write buffer."""
         self._continuing = False
         """Whether the stash has its turn on the next round of the loop."""
+        self._corked: list[bytes] | None = None
+        """What a stream has written since its head, while it starts: it goes out in one piece."""
         self._reading_paused = False
         self.write_paused = False
         self._written = 0
@@ -251,15 +254,24 @@ class Connection(asyncio.Protocol):
         # To HTTP/1.0 the end of the body is the end of the connection.
         self._keep = self._keep and request is not None and not request.http_1_0 and not self._inbound.draining
         self._watch_writes()
-        self.send(self._head(status, headers, request, self._keep, None))
+        self._corked = [self._head(status, headers, request, self._keep, None)]
 
     def send(self, data: bytes) -> None:
-        self._written += len(data)
-        self._transport.write(data)
+        if self._corked is not None:
+            self._corked.append(data)
+        else:
+            self._written += len(data)
+            self._transport.write(data)
+
+    def uncork(self) -> None:
+        corked, self._corked = self._corked, None
+        if corked:
+            self.send(corked[0] if len(corked) == 1 else b"".join(corked))
 
     def end_stream(self, tail: bytes) -> None:
         if tail:
             self.send(tail)
+        self.uncork()
         self._end_exchange()
         if self._keep and not self._inbound.draining:
             self._rest()
@@ -267,6 +279,7 @@ class Connection(asyncio.Protocol):
             self._close(unread=bool(self._stash))
 
     def cut_stream(self, *, framed: bool) -> None:
+        self.uncork()
         self._end_exchange()
         if framed:
             self._close()

@@ -8,10 +8,10 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from llm_edge_agent.http.messages import AbortReason, Complete, Request, Streaming
-from llm_edge_agent.http.tasks import spawn
+from llm_edge_agent.http.tasks import release, spawn
 
 BODYLESS: Final = frozenset((204, 304))
 """Statuses whose replies have neither body nor content-length here (RFC 9110 sections 15.3.5 and 15.4.5)."""
@@ -39,9 +39,16 @@ class Outlet(Protocol):
         """Nothing was sent: answers that something went wrong inside."""
         ...
 
-    def open_stream(self, status: int, headers: bytes) -> None: ...
+    def open_stream(self, status: int, headers: bytes) -> None:
+        """Holds the head, and what is sent, back until `uncork` or the end: a write to a socket costs more than all
+        that comes before it."""
+        ...
 
     def send(self, data: bytes) -> None: ...
+
+    def uncork(self) -> None:
+        """Writes what was held back; from now on everything goes out as it comes."""
+        ...
 
     def end_stream(self, tail: bytes) -> None:
         """The reply is complete once `tail` is written."""
@@ -74,7 +81,7 @@ class Pending:
         self._chunked = False
         self._mute = False
         """The body is taken and not sent: a reply to HEAD, or a status without a body."""
-        self._task = spawn(self._run(reply))
+        self._task = spawn(self._run(reply), releases=True)
 
     @property
     def streaming(self) -> bool:
@@ -127,7 +134,7 @@ class Pending:
 
     async def _run(self, pending: Awaitable[Complete | Streaming]) -> None:
         self._started = True
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = self._task
         if not self._live:
             # Given up before the first step: `pending` starts nevertheless, and hears of it where it first waits.
             task.cancel()
@@ -151,6 +158,8 @@ class Pending:
                 self._deliver(reply)
             except Exception as error:
                 self._broken(error)
+        finally:
+            release(task)
 
     def _deliver(self, reply: Complete | Streaming) -> None:
         if not self._live:
@@ -169,6 +178,8 @@ class Pending:
             self._outlet.open_stream(reply.status, headers)
             self._sent = True
             reply.start(self)
+            if self._live:
+                self._outlet.uncork()
             if self._outlet.write_paused:
                 self.pause()
 
