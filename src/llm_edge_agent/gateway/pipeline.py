@@ -126,7 +126,7 @@ class ChatPipeline:
     def admit(self, request: Request, exchange: Exchange) -> Complete | Miss:
         """Everything that needs no waiting. Raises GatewayError where the request is refused."""
         raw = request.body
-        admitted = self._admitted.get(raw)
+        admitted = self._admitted.get(raw) if len(raw) <= MAX_REMEMBERED_BYTES else None  # large: hashing costs, too
         if admitted is None:
             admitted = self._read(raw)
         call, target = admitted.call, admitted.target
