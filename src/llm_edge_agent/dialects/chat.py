@@ -159,9 +159,10 @@ def with_model(raw: bytes, name: str) -> bytes:
     return b"%b%b%b" % (raw[: span.start], msgspec.json.encode(name), raw[span.end :])
 
 
-def with_usage_chunk(raw: bytes) -> bytes:
-    """A streaming request that also asks for the usage chunk: every other byte as it was."""
-    span = strict_json.members(raw).get("stream_options")
+def with_usage_chunk(raw: bytes, *, has_options: bool = True) -> bytes:
+    """A streaming request that also asks for the usage chunk: every other byte as it was. `has_options` False: it is
+    known that there is no `stream_options`, and need not be looked for."""
+    span = strict_json.members(raw).get("stream_options") if has_options else None
     if span is None:
         opening = raw.index(b"{") + 1
         return b'%b"stream_options":{"include_usage":true},%b' % (raw[:opening], raw[opening:])

@@ -12,7 +12,6 @@ import msgspec
 
 from llm_edge_agent.core import strict_json
 from llm_edge_agent.core.errors import GatewayError
-from llm_edge_agent.dialects.chat import ABSENT
 
 PIECE_CHARACTERS = 256
 """Length of one content delta of a replayed stream: nobody waits for tokens that are already here."""
@@ -43,7 +42,7 @@ class _TextChoice(msgspec.Struct, forbid_unknown_fields=True):
 
 class _TextChunk(msgspec.Struct):
     choices: list[_TextChoice]
-    usage: msgspec.Raw = ABSENT
+    usage: dict[str, msgspec.Raw] | None = None
 
 
 _text_decoder = msgspec.json.Decoder(list[_TextChunk])
@@ -72,22 +71,23 @@ def fold(payloads: Sequence[bytes]) -> bytes | None:
     return _encode(answer)
 
 
-def _fold_text(chunks: list[_TextChunk]) -> tuple[list[dict[str, Any]], msgspec.Raw | None]:
+def _fold_text(chunks: list[_TextChunk]) -> tuple[list[dict[str, Any]], dict[str, msgspec.Raw] | None]:
     """The common case, typed: text and nothing else. Any other member fails to decode and is folded generically."""
     texts: dict[int, list[str]] = {}
     finishes: dict[int, str] = {}
-    usage: msgspec.Raw | None = None
+    usage: dict[str, msgspec.Raw] | None = None
     for chunk in chunks:
-        if bytes(chunk.usage) not in (b"", b"null"):
+        if chunk.usage is not None:
             usage = chunk.usage
         for choice in chunk.choices:
-            pieces = texts.get(choice.index)
-            if pieces is None:
-                pieces = texts[choice.index] = []
-            if choice.delta.content is not None:
-                pieces.append(choice.delta.content)
+            index = choice.index
+            content = choice.delta.content
+            if index not in texts:
+                texts[index] = []
+            if content is not None:
+                texts[index].append(content)
             if choice.finish_reason is not None:
-                finishes[choice.index] = choice.finish_reason
+                finishes[index] = choice.finish_reason
     choices = [
         {
             "index": index,

@@ -17,7 +17,7 @@ def edit_request(call: ChatCall, upstream_model: str, *, ask_usage: bool) -> byt
     if upstream_model != call.model:
         body = with_model(body, upstream_model)
     if call.stream and ask_usage and not call.include_usage:
-        body = with_usage_chunk(body)
+        body = with_usage_chunk(body, has_options="stream_options" in call.body.value)
     return body
 
 
