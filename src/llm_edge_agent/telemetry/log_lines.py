@@ -21,28 +21,28 @@ _MAX_KEPT_NAMES = 1024
 
 
 class _Tokens(msgspec.Struct):
-    prompt: int
-    completion: int
-    cached: int
-    reasoning: int
+    prompt: msgspec.Raw
+    completion: msgspec.Raw
+    cached: msgspec.Raw
+    reasoning: msgspec.Raw
 
 
 class _Access(msgspec.Struct):
-    """The access record; the names are public API. What is unknown is null."""
+    """The access record; the names are public API. What is unknown is null. Raw: differs from record to record."""
 
-    timestamp: str
+    timestamp: msgspec.Raw
     level: str
     logger: str
     message: str
     event: str
     service: str
     version: str
-    request_id: str
+    request_id: msgspec.Raw
     method: str
     route: str
     status: int
-    duration_ms: float
-    ttft_ms: float | None
+    duration_ms: msgspec.Raw
+    ttft_ms: msgspec.Raw | float | None
     provider: str | None
     model: str | None
     requested_model: str | None
@@ -57,7 +57,6 @@ class _Access(msgspec.Struct):
     warnings: tuple[str, ...]
 
 
-_NO_COST = msgspec.Raw(b"0.0")
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -82,27 +81,9 @@ class _Names:
         return self._redactor.clean(request_id) if "sk-" in request_id or len(request_id) > 36 else request_id
 
 
-_Between = tuple[bytes, bytes, bytes]
-
-
-def _facts(exchange: FinishedExchange, level: str) -> tuple[object, ...]:
-    """All that a plain record says, but its time, id and duration."""
-    return (
-        level,
-        exchange.method,
-        exchange.route,
-        exchange.status,
-        exchange.provider,
-        exchange.model,
-        exchange.requested_model,
-        exchange.stream,
-        exchange.cache,
-        exchange.cache_tier,
-        exchange.cost_picodollars,
-        exchange.attempts,
-        exchange.key_id,
-        exchange.error,
-    )
+_SLOT = msgspec.Raw(b"\0")
+"""Stands in a template where the value differs from one record to the next; no encoded JSON holds a NUL."""
+_SLOTS = (b'"%b"', b"%b", b"%.3f", b"%b", b"%d", b"%d", b"%d", b"%d", b"%b")
 
 
 class JsonLines:
@@ -113,89 +94,102 @@ class JsonLines:
         self._now = now
         self._names = _Names(redactor)
         self._encode = msgspec.json.Encoder().encode
-        self._between: dict[tuple[object, ...], _Between] = {}
+        self._templates: dict[tuple[object, ...], bytes] = {}
         self._second = -1
         self._date = ""
 
     def access(self, exchange: FinishedExchange, level: str) -> bytes:
-        """The access record of one request."""
-        if exchange.usage is None and exchange.ttft_s is None and not exchange.warnings:
-            return self._plain(exchange, level)
-        return self._access(exchange, level)
-
-    def _plain(self, exchange: FinishedExchange, level: str) -> bytes:
-        """A record without token counts, such as every cache hit's: all but its time, id and duration is the same as
-        in many others, and encoded once."""
+        """The access record of one request. Most of it is the same as in many others, and encoded once."""
         memo = exchange.memo
-        between: _Between | None = memo.get("log") if memo is not None else None
-        if between is None:
-            between = self._between.get(_facts(exchange, level))
-            if memo is not None and between is not None:
-                memo["log"] = between
-        request_id = self._names.id(exchange.request_id)
-        if between is None:
-            line = self._access(exchange, level)
-            duration = b'"duration_ms":%b,' % self._encode(int(exchange.duration_s * 1e6) / 1000)
-            before, id_found, rest = line.partition(b'"request_id":"%b"' % request_id.encode())
-            middle, duration_found, after = rest.partition(duration)
-            if not (id_found and duration_found):
-                return line
-            start = before.index(b'","level"')
-            between = (before[start:] + b'"request_id":"', b'"' + middle + b'"duration_ms":', b"," + after)
-            if len(self._between) >= _MAX_KEPT_NAMES:
-                self._between.clear()
-            self._between[_facts(exchange, level)] = between
-            return line
-        return b'{"timestamp":"%b%b%b%b%.3f%b' % (
-            self._timestamp().encode(),
-            between[0],
-            request_id.encode(),
-            between[1],
-            exchange.duration_s * 1000,
-            between[2],
-        )
-
-    def _access(self, exchange: FinishedExchange, level: str) -> bytes:
+        template: bytes | None = memo.get("log") if memo is not None else None
+        if template is None:
+            template = self._template(exchange, level)
+            if memo is not None:
+                memo["log"] = template
+        timestamp = self._timestamp().encode()
+        request_id = visible_json(self._encode(self._names.id(exchange.request_id)))
+        duration_ms = int(exchange.duration_s * 1e6) / 1000
         usage = exchange.usage
+        if usage is None:
+            return template % (timestamp, request_id, duration_ms)
         ttft_s = exchange.ttft_s
         cost = exchange.cost_picodollars
+        return template % (
+            timestamp,
+            request_id,
+            duration_ms,
+            b"null" if ttft_s is None else b"%.3f" % (int(ttft_s * 1e6) / 1000),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cache_read_tokens,
+            usage.reasoning_tokens,
+            b"null" if cost is None else usd(cost).encode(),
+        )
+
+    def _template(self, exchange: FinishedExchange, level: str) -> bytes:
+        """The record as a format of what differs: timestamp, id and duration; where tokens were used, also the time
+        to the first, their counts and cost."""
+        used = exchange.usage is not None
+        ttft_s = exchange.ttft_s
+        cost = exchange.cost_picodollars
+        facts = (
+            level,
+            exchange.method,
+            exchange.route,
+            exchange.status,
+            exchange.provider,
+            exchange.model,
+            exchange.requested_model,
+            exchange.stream,
+            exchange.cache,
+            exchange.cache_tier,
+            exchange.attempts,
+            exchange.key_id,
+            exchange.error,
+            exchange.warnings,
+            used or (ttft_s, cost),
+        )
+        template = self._templates.get(facts)
+        if template is not None:
+            return template
         model = exchange.requested_model
         error = exchange.error
-        warnings = exchange.warnings
         line = self._encode(
             _Access(
-                self._timestamp(),
+                _SLOT,
                 level,
                 ACCESS_LOGGER,
                 "request finished",
                 "request",
                 SERVICE,
                 __version__,
-                self._names.id(exchange.request_id),
+                _SLOT,
                 exchange.method,
                 exchange.route,
                 exchange.status,
-                int(exchange.duration_s * 1e6) / 1000,
-                None if ttft_s is None else int(ttft_s * 1e6) / 1000,
+                _SLOT,
+                _SLOT if used else None if ttft_s is None else int(ttft_s * 1e6) / 1000,
                 exchange.provider,
                 exchange.model,
                 None if model is None else self._names.clean(model),
                 exchange.stream,
                 exchange.cache,
                 exchange.cache_tier,
-                None
-                if usage is None
-                else _Tokens(
-                    usage.prompt_tokens, usage.completion_tokens, usage.cache_read_tokens, usage.reasoning_tokens
-                ),
-                _NO_COST if cost == 0 else None if cost is None else msgspec.Raw(usd(cost).encode()),
+                _Tokens(_SLOT, _SLOT, _SLOT, _SLOT) if used else None,
+                _SLOT if used else None if cost is None else msgspec.Raw(usd(cost).encode()),
                 exchange.attempts,
                 exchange.key_id,
                 None if error is None else error.value.label,
-                tuple(map(self._names.clean, warnings)) if warnings else (),
+                tuple(map(self._names.clean, exchange.warnings)),
             )
         )
-        return line if line.isascii() and b"\x7f" not in line else visible_json(line)
+        before, *between = (visible_json(text) for text in line.replace(b"%", b"%%").split(b"\0"))
+        pairs = zip(_SLOTS, between, strict=False)
+        template = before + b"".join(slot + text for slot, text in pairs)
+        if len(self._templates) >= _MAX_KEPT_NAMES:
+            self._templates.clear()
+        self._templates[facts] = template
+        return template
 
     def record(self, record: logging.LogRecord) -> bytes:
         """A record of the program, with its extra fields and its exception."""
