@@ -105,9 +105,10 @@ def nginx(folder: Path, upstream_port: int, answer: str, *, buffering: bool) -> 
     return Process([binary, "-p", str(folder), "-c", str(conf)], port)
 
 
-def upstream() -> Process:
+def upstream(tokens_per_s: float) -> Process:
+    """The provider. `tokens_per_s` 0: chunks follow each other as fast as the event loop turns."""
     port = free_port()
-    return Process([sys.executable, "-m", "bench.load.upstream", str(port)], port)
+    return Process([sys.executable, "-m", "bench.load.upstream", str(port), str(tokens_per_s)], port)
 
 
 def gateway(upstream_port: int) -> Process:

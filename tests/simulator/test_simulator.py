@@ -204,8 +204,9 @@ async def test_no_key_required() -> None:
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
-async def test_canned(path: str) -> None:
-    sim = Simulator(SimulatorSettings(canned=True))
+@pytest.mark.parametrize("tokens_per_s", [0, 10_000])
+async def test_canned(path: str, tokens_per_s: float) -> None:
+    sim = Simulator(SimulatorSettings(canned=True, tokens_per_s=tokens_per_s))
     model: Any = ChatCompletion if path == CHAT else Message
     whole = await ask(sim, path, b"{}")
     model.model_validate_json(whole.body)
@@ -221,6 +222,19 @@ async def test_canned(path: str) -> None:
     assert sim.calls == 3
     assert not sim.requests
     assert sim.open_exchanges == 0
+
+
+async def test_a_canned_stream_stops_when_its_client_leaves() -> None:
+    sim = Simulator(SimulatorSettings(canned=True, tokens_per_s=1000))
+    handled = sim.handle(request(CHAT, b'{"stream":true}', {}))
+    assert not isinstance(handled, Complete)
+    stream = await handled
+    assert not isinstance(stream, Complete)
+    sink = Collected()
+    stream.start(sink)
+    stream.abort("client_gone")
+    await asyncio.sleep(0.05)
+    assert len(sink.writes) == 1
 
 
 def _content(event: Any) -> str:

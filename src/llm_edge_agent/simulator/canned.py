@@ -1,5 +1,6 @@
 """The cheapest possible upstream, for benchmarks: answers prepared once and sent without looking at the request."""
 
+import asyncio
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -30,33 +31,51 @@ _EVENTS = header_block([("content-type", "text/event-stream; charset=utf-8"), ("
 
 
 class CannedStream:
-    """Every event in a write of its own, all at once; 50 of them hold content."""
+    """Every event in a write of its own, `gap_s` seconds apart (0: on the next round of the event loop); 50 of them
+    hold content."""
 
-    __slots__ = ("_events",)
+    __slots__ = ("_events", "_gap_s", "_next", "_sink", "_timer")
 
     status = 200
     headers = _EVENTS
 
-    def __init__(self, events: tuple[bytes, ...]) -> None:
+    def __init__(self, events: tuple[bytes, ...], gap_s: float) -> None:
         self._events = events
+        self._gap_s = gap_s
+        self._next = 0
+        self._timer: asyncio.Handle | None = None
 
     def start(self, sink: Sink) -> None:
-        for event in self._events:
-            sink.write(event)
-        sink.end()
+        self._sink = sink
+        self._write_one()
+
+    def _write_one(self) -> None:
+        self._sink.write(self._events[self._next])
+        self._next += 1
+        if self._next < len(self._events):
+            loop = asyncio.get_running_loop()
+            if self._gap_s:
+                self._timer = loop.call_later(self._gap_s, self._write_one)
+            else:
+                self._timer = loop.call_soon(self._write_one)
+        else:
+            self._timer = None
+            self._sink.end()
 
     def pause(self) -> None:
-        """About 10 KiB are already written: there is nothing to hold back."""
+        """The whole stream is about 10 KiB: there is nothing to hold back."""
 
     def resume(self) -> None:
         """See `pause`."""
 
     def abort(self, reason: AbortReason) -> None:
-        """Nothing is held that would have to be closed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Now:
-    """An awaitable that is there already, as often as asked."""
+    """An awaitable that is there already."""
 
     __slots__ = ("_reply",)
 
@@ -71,18 +90,21 @@ class Now:
 class CannedReplies:
     """Whole answers of about 860 bytes and streams of 50 content events, for both dialects."""
 
-    def __init__(self) -> None:
+    def __init__(self, gap_s: float) -> None:
+        """`gap_s`: seconds between the events of a stream."""
+        self._gap_s = gap_s
         self._openai = Complete(200, _JSON, _whole(_completion))
-        self._openai_stream = Now(CannedStream(tuple(_chunks())))
+        self._openai_events = tuple(_chunks())
         self._anthropic = Complete(200, _JSON, _whole(_message))
-        self._anthropic_stream = Now(CannedStream(tuple(_message_events())))
+        self._anthropic_events = tuple(_message_events())
 
     def reply(self, request: Request) -> Complete | Now:
         body = request.body
         streamed = b'"stream":true' in body or b'"stream": true' in body
-        if request.path == "/v1/messages":
-            return self._anthropic_stream if streamed else self._anthropic
-        return self._openai_stream if streamed else self._openai
+        anthropic = request.path == "/v1/messages"
+        if streamed:
+            return Now(CannedStream(self._anthropic_events if anthropic else self._openai_events, self._gap_s))
+        return self._anthropic if anthropic else self._openai
 
 
 def _whole(make: Callable[[str], dict[str, object]]) -> bytes:

@@ -29,6 +29,7 @@ class SimulatorSettings:
     one_write_per_event: bool = False
     """Streams without pace: True writes event by event, False joins up to 64 KiB in one write."""
     canned: bool = False
-    """For benchmarks: one prepared answer whatever is asked; nothing is checked, recorded or billed."""
+    """For benchmarks: one prepared answer whatever is asked; nothing is checked, recorded or billed.
+    Streams keep the pace of `tokens_per_s`."""
     kept_requests: int = 1000
     """How many requests `Simulator.requests` and `Simulator.billed` remember."""

@@ -80,7 +80,8 @@ class Simulator:
         state = State(settings, shipped_catalog().with_extra(settings.extra_models), self._rng)
         self._openai = OpenAISide(state)
         self._anthropic = AnthropicSide(state)
-        self._canned = CannedReplies() if settings.canned else None
+        gap_s = 1 / settings.tokens_per_s if 0 < settings.tokens_per_s < math.inf else 0.0
+        self._canned = CannedReplies(gap_s) if settings.canned else None
 
     def head(self, request: Request) -> Complete | None:
         """Reads every body: a refused request is recorded with it."""
