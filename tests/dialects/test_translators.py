@@ -57,3 +57,12 @@ def test_chat_to_messages_translates_each_way() -> None:
 def test_a_translator_refuses_what_it_did_not_prepare() -> None:
     with pytest.raises(ValueError, match="not prepared"):
         TRANSLATORS["chat", "anthropic"].answer(b"", Prepared(path=b"", body=b""), created=1)
+
+
+def test_betas_that_a_translation_needs_are_sent() -> None:
+    file = {"type": "file", "file": {"file_id": "file_011CNha8iCJcU1wXNR6q4V8w"}}
+    raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": [file]}]}).encode()
+    prepared = TRANSLATORS["chat", "anthropic"].request(
+        read_request(raw, max_depth=16), CLAUDE, "claude-x", OPTIONS, ask_usage=True
+    )
+    assert b"\r\nanthropic-beta: files-api-" in prepared.headers
