@@ -86,5 +86,12 @@ def test_invented_names_cannot_fill_the_memory() -> None:
     assert names.resolve("gpt-5.5") is names.resolve("gpt-5.5")
 
 
+def test_a_name_as_long_as_a_request_is_not_remembered() -> None:
+    names = directory()
+    long = "gpt-" + "9" * Directory.MEMO_CHARACTERS
+    assert names.resolve(long).upstream_model == long
+    assert long not in names._memo
+
+
 def test_served_names_are_listed() -> None:
     assert set(directory().served_names()) == {"qwen-3", "gpt-oss"}

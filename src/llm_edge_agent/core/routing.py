@@ -28,9 +28,11 @@ class Target(NamedTuple):
 
 
 class Directory:
-    """Every model name the gateway can place. Resolving is memoised, in a bounded table: names come from clients."""
+    """Every model name the gateway can place. Resolving is memoised, in a table bounded in entries and in the length of
+    a name: names come from clients, and may be as long as a request."""
 
     MEMO_SIZE = 4096
+    MEMO_CHARACTERS = 256
 
     def __init__(self, table: ModelTable, deployments: Sequence[Deployment], aliases: Mapping[str, str]) -> None:
         self._table = table
@@ -49,6 +51,8 @@ class Directory:
         target = self._memo.get(name)
         if target is None:
             target = self._resolve(name)
+            if len(name) > self.MEMO_CHARACTERS:
+                return target
             if len(self._memo) >= self.MEMO_SIZE:
                 self._memo.clear()
             self._memo[name] = target
