@@ -25,7 +25,9 @@ from llm_edge_agent.core.strict_json import read_object
         (None, b"no-store", CacheControl(read=False, write=False)),
         (None, b"ttl=60", CacheControl(ttl_s=60)),
         (None, b"ttl=0", CacheControl(write=False, ttl_s=0)),
-        (None, b'ttl="7" , namespace=Blue', CacheControl(ttl_s=7, namespace="blue")),
+        (None, b'TTL="7" , Namespace=Blue', CacheControl(ttl_s=7, namespace="Blue")),
+        (None, b"namespace=blue", CacheControl(namespace="blue")),
+        (None, b"No-Store", CacheControl(read=False, write=False)),
         (b"no-cache", b"ttl=5", CacheControl(read=False, ttl_s=5)),
     ],
 )

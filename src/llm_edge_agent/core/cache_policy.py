@@ -21,7 +21,7 @@ class CacheControl(NamedTuple):
     ttl_s: int | None = None
     """Seconds for which the answer may live, if shorter than the configured time."""
     namespace: str = ""
-    """Separates entries of one tenant; part of the key."""
+    """Separates entries of one tenant; part of the key, in the case it was written in."""
 
 
 DEFAULT = CacheControl()
@@ -40,12 +40,14 @@ def parse_cache_control(standard: bytes | None, own: bytes | None) -> CacheContr
     ttl_s: int | None = None
     namespace = ""
     for directive in _directives(standard):
+        directive = directive.lower()
         if directive == "no-cache":
             read = False
         elif directive == "no-store":
             read = write = False
     for directive in _directives(own):
         name, _, value = directive.partition("=")
+        name = name.lower()
         value = value.strip().strip('"')
         if name == "no-cache" and not value:
             read = False
@@ -68,7 +70,7 @@ def parse_cache_control(standard: bytes | None, own: bytes | None) -> CacheContr
 def _directives(header: bytes | None) -> list[str]:
     if header is None:
         return []
-    return [item.strip() for item in header.decode("latin-1").lower().split(",") if item.strip()]
+    return [item.strip() for item in header.decode("latin-1").split(",") if item.strip()]
 
 
 def is_cacheable_request(value: Mapping[str, Any], policy: Literal["all", "deterministic", "off"]) -> bool:
