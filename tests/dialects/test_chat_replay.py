@@ -152,6 +152,9 @@ def test_logprobs_grow_and_numbers_stay_as_written() -> None:
         [b'{"choices":[5]}'],
         [b'{"choices":[{"delta":{"tool_calls":[5]}}]}'],
         [b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}'],
+        [chunk({"content": [{"type": "thinking"}]}), chunk({"content": "Hel"}), chunk({"content": "lo"}, "stop")],
+        [chunk({"content": "Hel"}), chunk({"content": [{"type": "text"}]}), chunk({"content": "lo"}, "stop")],
+        [chunk({"audio": "x"}), chunk({"audio": 5}, "stop")],
     ],
 )
 def test_what_cannot_be_read_is_not_stored(payloads: list[bytes]) -> None:

@@ -141,6 +141,8 @@ def _merge(into: dict[str, Any], delta: Mapping[str, Any]) -> None:
             _merge(before, value)
         elif isinstance(value, list) and isinstance(before, list):
             into[key] = _merge_calls(before, value) if key == "tool_calls" else before + value
+        elif isinstance(value, str | list | dict) or isinstance(before, str | list | dict):
+            raise TypeError("deltas of different kinds do not continue each other")
         else:
             into[key] = value
 
