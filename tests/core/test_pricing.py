@@ -55,6 +55,7 @@ def test_one_hour_writes_fall_back_to_the_only_write_price() -> None:
 
 
 def test_unknown_is_none_never_zero() -> None:
+    assert cost_picodollars(PRICES, TokenUsage(prompt_tokens=1, off_list=True)) is None
     assert cost_picodollars(None, TokenUsage(prompt_tokens=1)) is None
     assert cost_picodollars(PRICES, None) is None
 

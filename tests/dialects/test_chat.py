@@ -165,6 +165,28 @@ def test_an_answer_is_read_and_kept_as_it_came(usage: bytes, expected: TokenUsag
     assert answer.body == raw
 
 
+@pytest.mark.parametrize(
+    ("members", "off_list"),
+    [
+        (b'"service_tier":"default"', False),
+        (b'"service_tier":null', False),
+        (b'"service_tier":"flex"', True),
+        (b'"service_tier":"priority"', True),
+        (b'"service_tier":["odd"]', True),
+    ],
+)
+def test_another_service_tier_has_another_price(members: bytes, off_list: bool) -> None:
+    raw = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":1},%b}' % members
+    assert read_answer(raw).usage == TokenUsage(prompt_tokens=1, off_list=off_list)
+
+
+@pytest.mark.parametrize("side", ["prompt", "completion"])
+@pytest.mark.parametrize("tokens", [0, 7])
+def test_audio_has_a_price_that_is_not_known(side: str, tokens: int) -> None:
+    usage = b'{"prompt_tokens":9,"%b_tokens_details":{"audio_tokens":%d}}' % (side.encode(), tokens)
+    assert read_answer(ANSWER % usage).usage == TokenUsage(prompt_tokens=9, off_list=tokens > 0)
+
+
 def test_half_a_surrogate_pair_is_relayed() -> None:
     raw = rb'{"choices":[{"finish_reason":"stop","message":{"content":"\ud83d and \\ud83d"}}]}'
     assert read_answer(raw).body == raw

@@ -70,6 +70,11 @@ def test_usage_is_read_and_the_answer_known_complete() -> None:
     assert stream.usage == TokenUsage(prompt_tokens=3, completion_tokens=2)
 
 
+def test_the_service_tier_may_be_told_before_the_usage() -> None:
+    stream = run([chunk({"content": "hi"}, service_tier="priority"), FINISH, USAGE])[2]
+    assert stream.usage == TokenUsage(prompt_tokens=3, completion_tokens=2, off_list=True)
+
+
 def test_usage_inside_the_finish_chunk_is_read_too() -> None:
     finish = chunk({}, "stop", usage={"prompt_tokens": 1, "completion_tokens": 1})
     sent, tail, stream = run([ROLE, finish])
@@ -110,8 +115,18 @@ def test_of_several_choices_every_one_must_end() -> None:
     last = chunk({}, "length", index=1)
     assert stream.feed(last) == event(chunk({}, "stop"))
     stream.end()
+    stream.end(done=False)
     assert stream.finish_reasons == {0: "stop", 1: "length"}
     assert stream.close(META) == spliced(last) + DONE
+
+
+def test_a_choice_that_never_began_is_missing_unless_the_provider_says_that_this_was_all() -> None:
+    stream = ChatStream(show_usage=False, choices=2)
+    stream.feed(chunk({"content": "a"}, "stop"))
+    with pytest.raises(GatewayError) as caught:
+        stream.end(done=False)
+    assert caught.value.kind is ErrorKind.STREAM_INTERRUPTED
+    stream.end()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     web_searches: int = 0
+    off_list: bool = False
+    """True where the provider bills otherwise than its price list for plain requests says: another service tier or
+    speed, tokens of a kind that has no published price here. What it costs is unknown then."""
     estimated: bool = False
     """True where the stream was cut and the counts are the gateway's own estimate."""
 
@@ -82,7 +85,7 @@ def picodollars_per_token(usd_per_million: Decimal | int | str) -> int:
 
 def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int | None:
     """The bill for `usage`, or None where the price or the usage is unknown."""
-    if prices is None or usage is None:
+    if prices is None or usage is None or usage.off_list:
         return None
     price = prices.band(usage.prompt_tokens)
     cost = usage.uncached_tokens * price.input + usage.completion_tokens * price.output

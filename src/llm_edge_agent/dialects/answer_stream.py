@@ -87,7 +87,7 @@ class ChatAnswerStream:
             if not self.complete:
                 if self._translator is not None:
                     out += [self._chunks.feed(payload) for payload in self._translator.finish()]
-                self._chunks.end()
+                self._chunks.end(done=False)
                 self.complete = True
         except GatewayError as error:
             self.failure = error
@@ -146,6 +146,7 @@ class ChatAnswerStream:
             cache_write_tokens=known.cache_write_tokens if known else 0,
             cache_write_1h_tokens=known.cache_write_1h_tokens if known else 0,
             completion_tokens=max(known.completion_tokens if known else 0, self.events - 1),
+            off_list=known.off_list if known else False,
             estimated=True,
         )
 

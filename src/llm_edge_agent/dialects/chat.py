@@ -182,12 +182,18 @@ ABSENT = msgspec.Raw(b"")
 """Default of a raw member: msgspec takes no `Raw | None`, so an absent one is empty and a null one says `null`."""
 
 
+LIST_PRICE_TIERS = (None, "auto", "default", "standard")
+"""Values of an answer's `service_tier` that are billed by the price list. `flex` costs less, `priority` more."""
+
+
 class _PromptDetails(msgspec.Struct):
+    audio_tokens: int | None = None
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
+    audio_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
@@ -201,7 +207,8 @@ class WireUsage(msgspec.Struct):
     prompt_cache_hit_tokens: int | None = None
     """DeepSeek's name for cached tokens."""
 
-    def tokens(self) -> TokenUsage:
+    def tokens(self, service_tier: object) -> TokenUsage:
+        """`service_tier`: as the answer says. Only the price of text is known, so audio makes the bill unknown."""
         prompt = self.prompt_tokens_details
         completion = self.completion_tokens_details
         cached = (prompt.cached_tokens if prompt is not None else None) or self.prompt_cache_hit_tokens
@@ -211,6 +218,9 @@ class WireUsage(msgspec.Struct):
             cache_read_tokens=cached or 0,
             cache_write_tokens=(prompt.cache_write_tokens if prompt is not None else None) or 0,
             reasoning_tokens=(completion.reasoning_tokens if completion is not None else None) or 0,
+            off_list=service_tier not in LIST_PRICE_TIERS
+            or bool(prompt is not None and prompt.audio_tokens)
+            or bool(completion is not None and completion.audio_tokens),
         )
 
 
@@ -231,6 +241,7 @@ class FinishedChoice(msgspec.Struct):
 class _Answer(msgspec.Struct):
     choices: list[FinishedChoice]
     usage: WireUsage | None = None
+    service_tier: Any = None
     error: msgspec.Raw = ABSENT
     metadata: msgspec.Raw = ABSENT
 
@@ -266,7 +277,7 @@ def read_answer(raw: bytes) -> ChatAnswer:
         answer = _read_tolerantly(raw)
     if answer is None or is_error(answer.error) or not answer.choices:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is not a chat completion.")
-    usage = answer.usage.tokens() if answer.usage is not None else None
+    usage = answer.usage.tokens(answer.service_tier) if answer.usage is not None else None
     body = raw.strip() if answer.metadata == ABSENT else without_metadata(raw.strip())
     return ChatAnswer(body, usage, tuple(choice.ending for choice in answer.choices))
 

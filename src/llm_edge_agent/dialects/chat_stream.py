@@ -17,6 +17,7 @@ decoded.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -41,6 +42,7 @@ _MARKS = (b'"finish_reason":"', b'"usage":{', b'"error"', b'"metadata"')
 class _Chunk(msgspec.Struct):
     choices: list[FinishedChoice] | None = None
     usage: WireUsage | None = None
+    service_tier: Any = None
     error: msgspec.Raw = ABSENT
     metadata: msgspec.Raw = ABSENT
 
@@ -58,10 +60,12 @@ class ChatStream:
     """Feed it every payload of the stream in order; send what it returns."""
 
     __slots__ = (
+        "_choices",
         "_held",
         "_keep_limit",
         "_kept_bytes",
         "_scan",
+        "_service_tier",
         "_show_usage",
         "_usage_chunk",
         "finish_reasons",
@@ -73,10 +77,12 @@ class ChatStream:
         """`show_usage`: the client asked for the usage chunk. `choices`: how many answers were asked for; of several,
         each chunk is decoded, since any may be the first of another choice. `keep_limit_bytes`: keep the payloads, up
         to so many bytes, for the cache; 0 keeps nothing."""
+        self._choices = choices
         self._scan = choices == 1
         self._show_usage = show_usage
         self._held: bytes | None = None
         self._usage_chunk: bytes | None = None
+        self._service_tier: object = None
         self._keep_limit = keep_limit_bytes
         self._kept_bytes = 0
         self.kept: list[bytes] | None = [] if keep_limit_bytes else None
@@ -151,8 +157,10 @@ class ChatStream:
             payload = payload.replace(b"\n", b" ")
         if chunk.metadata != ABSENT:
             payload = without_metadata(payload.strip())
+        if chunk.service_tier is not None:
+            self._service_tier = chunk.service_tier
         if chunk.usage is not None:
-            self.usage = chunk.usage.tokens()
+            self.usage = chunk.usage.tokens(self._service_tier)
         if not chunk.choices:
             if chunk.usage is None:
                 return b"%bdata: %b\n\n" % (self._release(), payload)
@@ -175,10 +183,11 @@ class ChatStream:
         held, self._held = self._held, None
         return b"" if held is None else b"data: %b\n\n" % held
 
-    def end(self) -> None:
-        """The stream is over (`[DONE]` or the end of input). Raises GatewayError STREAM_INTERRUPTED unless every
-        choice that began has ended: an answer is whole only with its finish reason."""
-        if not self._ended():
+    def end(self, *, done: bool = True) -> None:
+        """The stream is over. Raises GatewayError STREAM_INTERRUPTED unless every choice that began has ended: an
+        answer is whole only with its finish reason. `done` False: the input ended and the provider did not say that
+        this was all; then a choice that was asked for and never began is missing, too."""
+        if not self._ended() or (not done and len(self.finish_reasons) < self._choices):
             raise GatewayError(
                 ErrorKind.STREAM_INTERRUPTED, "The provider's stream ended before the answer was complete."
             )

@@ -31,6 +31,13 @@ _any_decoder = decoder(dict[str, Any])
     [
         pytest.param({}, TokenUsage(), id="nothing"),
         pytest.param(
+            {"service_tier": "standard", "inference_geo": "global", "speed": "standard"}, TokenUsage(), id="list price"
+        ),
+        pytest.param({"inference_geo": "not_available"}, TokenUsage(), id="no choice of region"),
+        pytest.param({"service_tier": "priority"}, TokenUsage(off_list=True), id="priority capacity"),
+        pytest.param({"inference_geo": "us"}, TokenUsage(off_list=True), id="guaranteed region"),
+        pytest.param({"speed": "fast"}, TokenUsage(off_list=True), id="fast mode"),
+        pytest.param(
             {"input_tokens": 3, "output_tokens": 4}, TokenUsage(prompt_tokens=3, completion_tokens=4), id="plain"
         ),
         pytest.param(

@@ -44,6 +44,18 @@ class MessageUsage(msgspec.Struct):
     output_tokens_details: OutputTokensDetails | None = None
     server_tool_use: ServerToolUse | None = None
     service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+
+    @property
+    def off_list(self) -> bool:
+        """Whether the price list for plain requests does not rule: priority capacity, a guaranteed region and fast mode
+        have prices of their own."""
+        return (
+            self.service_tier not in (None, "standard")
+            or self.inference_geo not in (None, "global", "not_available")
+            or self.speed not in (None, "standard")
+        )
 
     def merge(self, newer: "MessageUsage") -> None:
         """Stream reports are cumulative: what is reported later replaces what was said before."""
@@ -133,6 +145,7 @@ def usage_of(usage: MessageUsage) -> TokenUsage:
         cache_write_1h_tokens=written_1h,
         reasoning_tokens=(details.thinking_tokens or 0) if details is not None else 0,
         web_searches=(server_tools.web_search_requests or 0) if server_tools is not None else 0,
+        off_list=usage.off_list,
     )
 
 
