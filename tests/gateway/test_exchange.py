@@ -24,6 +24,8 @@ def test_a_renewed_exchange_shares_the_caller_and_nothing_else() -> None:
     second = first.renewed("other", 5.0)
     assert (second.request_id, second.started_s, second.principal) == ("other", 5.0, first.principal)
     assert (second.warnings, second.ended) == ((), False)
+    assert second.memo is not None
+    assert first.renewed("third", 6.0).memo is second.memo
     second.end(200)
     assert seen == [first, second]
 

@@ -58,8 +58,12 @@ class Exchange:
         self._observers = observers
 
     def renewed(self, request_id: str, started_s: float) -> "Exchange":
-        """A new exchange of the same caller on the same route."""
-        return Exchange(request_id, self.endpoint, self.method, self.route, started_s, self.principal, self._observers)
+        """A new exchange of the same request, come again: same caller, same route, and a memo that all such share."""
+        again = Exchange(request_id, self.endpoint, self.method, self.route, started_s, self.principal, self._observers)
+        if self.memo is None:
+            self.memo = {}
+        again.memo = self.memo
+        return again
 
     @property
     def tenant(self) -> str | None:

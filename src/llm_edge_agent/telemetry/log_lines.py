@@ -57,6 +57,7 @@ class _Access(msgspec.Struct):
     warnings: tuple[str, ...]
 
 
+_OWN_ID_CHARACTERS = 32
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -107,16 +108,20 @@ class JsonLines:
             if memo is not None:
                 memo["log"] = template
         timestamp = self._timestamp().encode()
-        request_id = visible_json(self._encode(self._names.id(exchange.request_id)))
+        request_id = exchange.request_id
+        if len(request_id) <= _OWN_ID_CHARACTERS and request_id.isalnum() and request_id.isascii():
+            shown_id = b'"%b"' % request_id.encode()  # nothing to escape, too short for a key
+        else:
+            shown_id = visible_json(self._encode(self._names.id(request_id)))
         duration_ms = int(exchange.duration_s * 1e6) / 1000
         usage = exchange.usage
         if usage is None:
-            return template % (timestamp, request_id, duration_ms)
+            return template % (timestamp, shown_id, duration_ms)
         ttft_s = exchange.ttft_s
         cost = exchange.cost_picodollars
         return template % (
             timestamp,
-            request_id,
+            shown_id,
             duration_ms,
             b"null" if ttft_s is None else b"%.3f" % (int(ttft_s * 1e6) / 1000),
             usage.prompt_tokens,

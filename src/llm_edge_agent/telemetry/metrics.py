@@ -328,8 +328,10 @@ class Metrics:
         if cost:
             _add_money(cells, row + COST, cost)
         saved = exchange.saved_picodollars
-        if saved:
-            _add_money(cells, row + SAVED, saved)
+        if saved > 0:  # of every hit: spelled out, since a price list cannot fill a counter as a provider's claim can
+            micros, rest = divmod(saved, PICODOLLARS_PER_CELL_UNIT)
+            cells[row + SAVED] += micros
+            cells[row + SAVED + 1] += rest
 
 
 def _block(families: Families, preset: Sequence[int], workers: int) -> SlotBlock:
