@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from llm_edge_agent import asgi_app, handle_chat_completions, initialize_app_state
-from llm_edge_agent.asgi import ASGIApp
+from llm_edge_agent.asgi import ASGIApp, _unless_gone
 from llm_edge_agent.http.tasks import running_tasks
 from tests.e2e.raw_client import Wire, connected, request_bytes, streamed_text
 from tests.e2e.running_gateway import ALICE_KEY, TENANTS, ask, bearer, eventually, gateway_config, running
@@ -264,6 +264,56 @@ async def test_a_slow_reader_gets_everything_in_the_end(app: ASGIApp, upstream: 
         answer = await wire.answer()
     assert streamed_text(answer.events) == "".join(texts)
     assert answer.events[-1] == "[DONE]"
+
+
+async def test_a_stream_that_nobody_reads_yet_is_held_back(upstream: ScriptedUpstream) -> None:
+    texts = [f"<{number}>" + "x" * 30_000 for number in range(1000)]
+    upstream.script = streams(whole_stream(texts))
+    async with (
+        running(gateway_config(upstream.url)) as gateway,
+        await handle_chat_completions(gateway.state, {}, ask(stream=True)) as reply,
+    ):
+        before = -1
+        while upstream.sent_bytes > before:
+            before = upstream.sent_bytes
+            await asyncio.sleep(0.3)
+        assert 0 < upstream.sent_bytes < 16 * 2**20
+        body = await reply.read()
+    assert sum(body.count(f"<{number}>x".encode()) for number in range(1000)) == 1000
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_client_that_leaves_before_its_request_was_complete_is_counted(
+    app: ASGIApp, upstream: ScriptedUpstream
+) -> None:
+    async with hosted(app) as host:
+        async with host.connect() as wire:
+            await wire.send(request_bytes(ask())[:-5])
+            await asyncio.sleep(0.1)
+        state: Any = await app.state()
+        await eventually(lambda: state.totals().requests == 1, 2.0)
+    assert upstream.calls == 0
+
+
+async def test_a_stream_that_comes_in_the_moment_of_a_cancellation_is_ended() -> None:
+    reasons: list[str] = []
+
+    class Stream:
+        def abort(self, reason: str) -> None:
+            reasons.append(reason)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(_unless_gone(answer, receive))
+    await asyncio.sleep(0)
+    answer.set_result(Stream())
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert reasons == ["client_gone"]
 
 
 async def test_one_call(upstream: ScriptedUpstream) -> None:

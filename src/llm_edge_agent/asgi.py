@@ -49,6 +49,8 @@ class Reply:
         self._ready = asyncio.Event()
         self._started = self._ended = self._paused = False
         self._cut = False
+        if not isinstance(source, bytes):
+            source.pause()  # until somebody reads: what comes before has no other bound
 
     # http.messages.Sink, towards the stream.
 
@@ -79,6 +81,7 @@ class Reply:
             yield self._source
             return
         self._source.start(self)
+        self._source.resume()
         while True:
             while self._pieces:
                 piece = self._pieces.popleft()
@@ -252,7 +255,11 @@ async def _outcome(state: Embedded, request: Request, receive: Receive) -> Compl
     refused = refusal(state.handler, request)
     if refused is not None:
         return refused
-    body = await _read_body(receive, state.max_body_bytes)
+    try:
+        body = await _read_body(receive, state.max_body_bytes)
+    except BaseException:
+        state.handler.refuse("client_gone", "The client left before its request was complete.", request)
+        raise
     if body is None:
         return state.handler.refuse("body_too_large", "The request body is too large.", request)
     request.body = body
@@ -269,6 +276,12 @@ async def _unless_gone(answer: Awaitable[Complete | Streaming], receive: Receive
         if not answering.done():
             raise _ClientGoneError
         return answering.result()
+    except asyncio.CancelledError:
+        if answering.done() and not answering.cancelled():
+            outcome = answering.result()
+            if not isinstance(outcome, Complete):
+                outcome.abort("client_gone")  # it came in the moment of the cancellation, and nobody will see it
+        raise
     finally:
         answering.cancel()
         leaving.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import ServerLimits
+from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import MODEL, RunningGateway, ask, eventually, rss_bytes
 from tests.e2e.scripted_upstream import ScriptedUpstream, completion, either, hang, reply, says, whole_stream
 from tests.faults.conftest import Bench
@@ -185,6 +186,17 @@ async def test_a_client_that_waits_is_told_413_before_it_sends(bench: Bench) -> 
         await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-length: 52428800\r\n\r\n")
         assert_error(await wire.answer(), 413, "request_too_large")
         assert await wire.to_end() == b""
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_is_counted_and_logged(bench: Bench) -> None:
+    upstream, gateway = await _gateway(bench)
+    async with gateway.connect() as wire:
+        await wire.send(request_bytes(ask())[:-5])
+        await eventually(lambda: gateway.server.in_flight == 1)
+    await eventually(lambda: gateway.metric("llm_edge_requests_total", status="cancelled") == 1)
+    [line] = await gateway.logged('"request"')
+    assert (line["status"], line["error_type"]) == (499, "cancelled")
+    assert (gateway.server.in_flight, upstream.calls) == (0, 0)
 
 
 async def test_a_body_that_drips_is_cut(bench: Bench) -> None:

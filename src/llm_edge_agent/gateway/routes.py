@@ -34,6 +34,7 @@ _REFUSALS: dict[Refusal, ErrorKind] = {
     "not_implemented": ErrorKind.BAD_HTTP,
     "shutting_down": ErrorKind.SHUTTING_DOWN,
     "internal_error": ErrorKind.INTERNAL,
+    "client_gone": ErrorKind.CLIENT_GONE,
 }
 _REFUSAL_STATUS: dict[Refusal, int] = {"version_not_supported": 505, "not_implemented": 501}
 

@@ -589,10 +589,10 @@ class Connection(asyncio.Protocol):
         self._scan = None
         self._chunks = None
         self._body = None
-        if self._request is not None:
-            self._request = None
-            self._inbound.in_flight -= 1
+        request, self._request = self._request, None
         pending, self._pending = self._pending, None
+        if request is not None:
+            self._inbound.lost(request, told=pending is not None)
         if pending is not None:
             pending.abandon(reason)
         self._transport.abort()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.framing import split_target
-from llm_edge_agent.http.messages import Again, Handler
+from llm_edge_agent.http.messages import Again, Handler, Request
+from llm_edge_agent.http.pending import log_escaped
 
 if TYPE_CHECKING:
     from llm_edge_agent.http.connection import Connection
@@ -141,6 +142,15 @@ class Inbound:
         self.sweep.discard(connection)
         if not self.connections:
             self.sweep.discard(self.heads)
+
+    def lost(self, request: Request, *, told: bool) -> None:
+        """Counts a request out whose connection is gone. `told`: its handler hears of it by its pending reply."""
+        self.in_flight -= 1
+        if not told:
+            try:
+                self.handler.refuse("client_gone", "the client left before its request was complete", request)
+            except Exception as error:
+                log_escaped(error)
 
     def locate(self, method: str, target: bytes) -> tuple[str, str]:
         """Path and query of a target that `targets` does not hold, which then may. Raises FramingError."""

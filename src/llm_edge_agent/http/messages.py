@@ -28,8 +28,11 @@ Refusal = Literal[
     "not_implemented",
     "shutting_down",
     "internal_error",
+    "client_gone",
 ]
-"""Why the server itself refuses, before or instead of the handler: framing, bounds, deadlines, draining."""
+"""Why the server itself refuses, before or instead of the handler: framing, bounds, deadlines, draining. On
+`client_gone` (before the request was complete) the reply reaches nobody; the handler is told, so that what it began in
+`head` ends."""
 
 
 class Request:
