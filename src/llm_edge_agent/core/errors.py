@@ -43,7 +43,6 @@ class ErrorKind(Enum):
     UNSUPPORTED = Facets("client", "unsupported", 400, "invalid_request_error", "unsupported_parameter", False, False)
     BAD_HTTP = Facets("client", "invalid_request", 400, "invalid_request_error", "bad_request", False, False)
     UNAUTHENTICATED = Facets("client", "auth", 401, "invalid_request_error", "invalid_api_key", False, False)
-    FORBIDDEN = Facets("client", "permission", 403, "invalid_request_error", "permission_denied", False, False)
     MODEL_NOT_FOUND = Facets("client", "not_found", 404, "invalid_request_error", "model_not_found", False, False)
     UNKNOWN_URL = Facets("client", "not_found", 404, "invalid_request_error", "unknown_url", False, False)
     METHOD_NOT_ALLOWED = Facets("client", "not_found", 405, "invalid_request_error", "method_not_allowed", False, False)
@@ -58,7 +57,6 @@ class ErrorKind(Enum):
     )
     HEADERS_TOO_LARGE = Facets("client", "too_large", 431, "invalid_request_error", "headers_too_large", False, False)
     CLIENT_GONE = Facets("client", "cancelled", 499, "server_error", "client_closed_request", False, False)
-    NOT_CACHED = Facets("client", "not_found", 504, "invalid_request_error", "not_in_cache", False, False)
 
     # The upstream refused the request itself: status, code and message of the provider are kept by the raiser.
     UPSTREAM_REJECTED = Facets(
@@ -85,9 +83,7 @@ class ErrorKind(Enum):
 
     # The gateway itself.
     INTERNAL = Facets("gateway", "internal", 500, "server_error", "internal_error", False, False)
-    OVERLOADED = Facets("gateway", "overloaded", 503, "server_error", "overloaded", False, False)
     SHUTTING_DOWN = Facets("gateway", "overloaded", 503, "server_error", "shutting_down", False, False)
-    NO_PROVIDER = Facets("gateway", "overloaded", 503, "server_error", "no_healthy_upstream", False, False)
 
 
 class GatewayError(Exception):

@@ -12,8 +12,6 @@ from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
-MAX_ERROR_BODY_BYTES = 1024 * 1024
-
 _FAILURES = {
     FailureReason.DNS: (ErrorKind.UPSTREAM_CONNECTION, "could not be found (DNS)"),
     FailureReason.CONNECT: (ErrorKind.UPSTREAM_CONNECTION, "could not be reached"),
