@@ -17,6 +17,7 @@ ROLE = chunk({"role": "assistant", "content": ""})
 TEXT = chunk({"content": "hi"})
 FINISH = chunk({}, "stop")
 USAGE = b'{"id":"c","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
+EXTRA = b'{"id":"c","choices":[],"citations":["a"]}'
 META = b'{"cost_usd":1.0}'
 
 
@@ -46,7 +47,14 @@ def run(payloads: list[bytes], *, show_usage: bool = False, choices: int = 1) ->
         ([ROLE, FINISH, USAGE], True, [event(ROLE), b"", b""], event(FINISH) + spliced(USAGE) + DONE),
         ([ROLE, FINISH], True, [event(ROLE), b""], spliced(FINISH) + DONE),
         ([FINISH], False, [b""], spliced(FINISH) + DONE),
-        ([ROLE, FINISH, TEXT], False, [event(ROLE), b"", event(FINISH) + event(TEXT)], DONE),
+        ([ROLE, FINISH, TEXT], False, [event(ROLE), b"", event(FINISH)], spliced(TEXT) + DONE),
+        ([ROLE, FINISH, EXTRA], False, [event(ROLE), b"", event(FINISH)], spliced(EXTRA) + DONE),
+        (
+            [ROLE, FINISH, EXTRA, USAGE],
+            True,
+            [event(ROLE), b"", event(FINISH), b""],
+            event(EXTRA) + spliced(USAGE) + DONE,
+        ),
         ([ROLE, USAGE, FINISH], False, [event(ROLE), b"", b""], spliced(FINISH) + DONE),
     ],
 )
@@ -109,11 +117,11 @@ def test_an_answer_without_finish_reason_was_cut_short(payloads: list[bytes]) ->
 def test_of_several_choices_every_one_must_end() -> None:
     stream = ChatStream(show_usage=False, choices=2)
     for payload in (chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({}, "stop")):
-        stream.feed(payload)
+        assert stream.feed(payload) == event(payload)
     with pytest.raises(GatewayError):
         stream.end()
     last = chunk({}, "length", index=1)
-    assert stream.feed(last) == event(chunk({}, "stop"))
+    assert stream.feed(last) == b""
     stream.end()
     stream.end(done=False)
     assert stream.finish_reasons == {0: "stop", 1: "length"}

@@ -2,13 +2,14 @@
 
 Theory of operation. Chunks pass through as they come, untouched. Three things need holding:
 
-- the chunk with a choice's finish reason is held back, because the gateway's `metadata` (latency, cost) belongs into
-  the last chunk and is known only when the usage is;
+- what may be the last chunk (every choice that began has its finish reason) is held back, because the gateway's
+  `metadata` (latency, cost) belongs into the last chunk and is known only when the usage is;
 - the usage chunk ends the answer: it goes to a client that asked for it, and is dropped where only the gateway did;
 - `[DONE]` is written by `close`, so that nothing looks finished that is not.
 
     open --finish chunk--> held --usage chunk | [DONE] | end of stream--> complete
-      |                     |--any other chunk--> (held chunk goes out first) open again
+      |                     |--a chunk of another choice--> (held chunk goes out first) open again
+      |                     |--any other chunk--> (held chunk goes out first) that one is held
       `--[DONE] | end of stream--> error: an answer without a finish reason was cut short
 
 Chunks that carry no finish reason, usage or error are recognised by scanning, not decoding: JSON escapes quotes inside
@@ -163,18 +164,19 @@ class ChatStream:
             self.usage = chunk.usage.tokens(self._service_tier)
         if not chunk.choices:
             if chunk.usage is None:
-                return b"%bdata: %b\n\n" % (self._release(), payload)
+                return self._pass_or_hold(payload)
             self._usage_chunk = payload
             return b""
-        out = self._release()
-        finished = False
         for choice in chunk.choices:
             if choice.finish_reason is not None:
-                finished = True
                 self.finish_reasons[choice.index] = choice.ending
             else:
                 self.finish_reasons.setdefault(choice.index, None)
-        if finished:
+        return self._pass_or_hold(payload)
+
+    def _pass_or_hold(self, payload: bytes) -> bytes:
+        out = self._release()
+        if self._ended():
             self._held = payload
             return out
         return b"%bdata: %b\n\n" % (out, payload)
@@ -195,14 +197,10 @@ class ChatStream:
     def close(self, metadata: bytes | None) -> bytes:
         """The tail: what was held, with `metadata` (a JSON object, encoded) in the last chunk, and `[DONE]`."""
         usage_chunk = self._usage_chunk if self._show_usage else None
-        held = self._held
+        chunks = [chunk for chunk in (self._held, usage_chunk) if chunk is not None]
         self._held = self._usage_chunk = None
-        if usage_chunk is not None:
-            head = b"" if held is None else b"data: %b\n\n" % held
-            return b"%bdata: %b\n\n%b" % (head, _spliced(usage_chunk, metadata), _DONE_EVENT)
-        if held is not None:
-            return b"data: %b\n\n%b" % (_spliced(held, metadata), _DONE_EVENT)
-        return _DONE_EVENT
+        chunks[-1:] = [_spliced(chunk, metadata) for chunk in chunks[-1:]]
+        return b"".join([b"data: %b\n\n" % chunk for chunk in chunks]) + _DONE_EVENT
 
 
 def _is_utf_8(text: bytes) -> bool:
