@@ -9,7 +9,7 @@ from llm_edge_agent import __version__
 from llm_edge_agent.simulator import RunningSimulator
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask, gateway_config, running
-from tests.e2e.scripted_upstream import completion, reply, says, scripted
+from tests.e2e.scripted_upstream import completion, failure, reply, says, scripted
 
 METADATA = {"provider", "cached", "cache_tier", "latency_ms", "cost_usd"}
 
@@ -229,3 +229,18 @@ async def test_the_cost_of_an_unknown_model_is_null_and_never_nothing() -> None:
             assert answer.json["metadata"]["cost_usd"] == (None if tier == "miss" else 0)
             assert "x-llm-edge-model" not in answer.headers
         assert gateway.metric("llm_edge_requests_total", model="other") == 2
+
+
+async def test_a_refusal_tells_the_limits_and_who_refused() -> None:
+    limits = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6s"}
+    lines = ["Retry-After: 17", "x-request-id: req_theirs", "set-cookie: a=b"]
+    lines += [f"{name}: {value}" for name, value in limits.items()]
+    async with (
+        scripted(says(failure(429, "slow down", *lines))) as upstream,
+        running(gateway_config(upstream.url)) as gateway,
+    ):
+        answer = await gateway.chat()
+    assert answer.status == 429
+    expected = {**limits, "retry-after": "17", "x-llm-edge-provider": "openai", "x-llm-edge-upstream-id": "req_theirs"}
+    assert expected.items() <= answer.headers.items()
+    assert "set-cookie" not in answer.headers

@@ -8,6 +8,7 @@ from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.core.resilience import Health
 from llm_edge_agent.dialects import Prepared, Translator
 from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.replies import relayed_headers
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
@@ -82,6 +83,7 @@ async def attempt(
     except UpstreamFailure as failure:
         upstream.health.failed()
         raise failure_error(upstream.name, failure) from failure
+    exchange.refusal_headers = relayed_headers(answer.headers, refused=True)
     error = translator.error(answer.status, answer.headers, body, provider=upstream.name, now_unix_s=time.time())
     if error.kind.value.blame or error.kind is ErrorKind.UPSTREAM_AUTH:
         upstream.health.failed()

@@ -36,6 +36,8 @@ class Exchange:
     error: ErrorKind | None = None
     upstream_status: int | None = None
     warnings: tuple[str, ...] = ()
+    refusal_headers = b""
+    """Header lines of the provider's refusal that the client gets."""
     memo: dict[str, Any] | None = None
     ended = False
 

@@ -397,5 +397,5 @@ class ChatPipeline:
         )
 
     def _error_headers(self, exchange: Exchange) -> bytes:
-        lines = f"x-llm-edge-attempts: {exchange.attempts}\r\n"
-        return (lines + warnings_line(exchange.warnings)).encode("ascii")
+        lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {exchange.attempts}\r\n"
+        return (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.refusal_headers

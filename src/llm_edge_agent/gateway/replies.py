@@ -63,12 +63,13 @@ def own_lines(
     return (lines + warnings_line(warnings)).encode("ascii")
 
 
-def relayed_headers(upstream: Mapping[bytes, bytes]) -> bytes:
+def relayed_headers(upstream: Mapping[bytes, bytes], *, refused: bool = False) -> bytes:
     """The lines of a provider's answer that the client gets: rate limits, retry advice, and the provider's request id
-    under our own name. Everything else (cookies, organisation ids, hop-by-hop fields) stays here."""
+    under our own name. Everything else (cookies, organisation ids, hop-by-hop fields) stays here. `refused`: the answer
+    is an error; its retry advice is read and given by `error_reply`."""
     lines = []
     for name, value in upstream.items():
-        if name in _RELAYED or name.startswith(_RELAYED_PREFIXES):
+        if (name in _RELAYED and not refused) or name.startswith(_RELAYED_PREFIXES):
             lines.append(b"%b: %b\r\n" % (name, value))
     for name in _UPSTREAM_ID_FIELDS:
         if name in upstream:
