@@ -5,7 +5,7 @@ OLD_SDK := .venv-openai2
 BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo run test check test-long bench clean
+.PHONY: demo run test check test-long bench clean tools
 
 demo: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent demo
@@ -14,7 +14,7 @@ run: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent serve
 
 # Unit, property, golden, socket and end-to-end tests; then the same SDK conformance suite with the older openai SDK.
-test: $(VENV)/.development $(OLD_SDK)/.ready check
+test: tools $(VENV)/.development $(OLD_SDK)/.ready check
 	$(BIN)/python -m pytest --cov=llm_edge_agent.core --cov=llm_edge_agent.dialects --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
 	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDK)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
 
@@ -25,7 +25,7 @@ check: $(VENV)/.development
 	$(BIN)/lint-imports
 
 # Minutes of soak, fuzz and abort runs.
-test-long: $(VENV)/.development
+test-long: tools $(VENV)/.development
 	$(BIN)/python -m pytest -m long --timeout 3600 tests
 
 # CPU per request beside nginx (needs nginx and wrk: apt-get install nginx-light wrk); not part of the tests.
@@ -35,6 +35,11 @@ bench: $(VENV)/.development
 
 clean:
 	rm -rf $(VENV) $(OLD_SDK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+# Programs that tests call: certificates are made with openssl, an example is a curl script. A minimal Debian lacks them.
+tools:
+	@missing=; for tool in openssl curl git; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -z "$$missing" ] || (apt-get update -qq && apt-get install -y -qq $$missing)
 
 # A minimal Debian has Python without its venv module: fetch that package where `python3 -m venv` fails for its want.
 define make_venv
