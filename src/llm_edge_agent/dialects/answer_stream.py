@@ -69,7 +69,7 @@ class ChatAnswerStream:
                 if events:
                     self._take(events, out)
         except GatewayError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)  # whose frames hold this object
         except EventTooLargeError:
             self.failure = GatewayError(ErrorKind.UPSTREAM_TOO_LARGE, "The provider sent an event that is too large.")
         return out[0] if len(out) == 1 else b"".join(out)
@@ -90,7 +90,7 @@ class ChatAnswerStream:
                 self._chunks.end(done=False)
                 self.complete = True
         except GatewayError as error:
-            self.failure = error
+            self.failure = error.with_traceback(None)
         return b"".join(out)
 
     def _take_plain(self, text: bytes) -> int:

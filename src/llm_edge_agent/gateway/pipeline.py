@@ -29,7 +29,7 @@ from llm_edge_agent.dialects.chat_replay import Replay
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Exchange
-from llm_edge_agent.gateway.faults import internal_error
+from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.relay import Relay
 from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
@@ -236,6 +236,7 @@ class ChatPipeline:
             return await self._answer(miss)
         except GatewayError as error:
             exchange.end(error.status, error.kind)
+            let_go(error)
             return error_reply(error, exchange.request_id, extra_headers=self._error_headers(exchange))
         except asyncio.CancelledError:
             exchange.end(499, ErrorKind.CLIENT_GONE)

@@ -158,6 +158,7 @@ class Relay:
     def abort(self, reason: AbortReason) -> None:
         self._sweep.discard(self)
         self._upstream.close()
+        sink, self._sink = self._sink, None
         if self._done:
             self.exchange.end(499, ErrorKind.CLIENT_GONE)
             return
@@ -165,8 +166,8 @@ class Relay:
         self._finish(self._stream.usage_so_far(), False)
         if reason == "shutdown":
             error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.")
-            if self._sink is not None:
-                self._sink.write(error_event(error_body(error)))
+            if sink is not None:
+                sink.write(error_event(error_body(error)))
             self.exchange.end(self.status, error.kind)
         else:
             self.exchange.end(499, ErrorKind.CLIENT_GONE)
@@ -217,8 +218,9 @@ class Relay:
 
     def _close_sink(self) -> None:
         self._sweep.discard(self)
-        if self._sink is not None:
-            self._sink.end()
+        sink, self._sink = self._sink, None  # it holds this relay: together they would outlive the stream
+        if sink is not None:
+            sink.end()
         self.exchange.end(self.status, self.exchange.error)
 
 
