@@ -68,7 +68,7 @@ async def test_answered(script: Script, stream: bool) -> None:
         await eventually(lambda: held() == 0, 2.0)
 
 
-@pytest.mark.parametrize("script", [begins_and_hangs])
+@pytest.mark.parametrize("script", [hang, begins_and_hangs])
 async def test_left(script: Script) -> None:
     async with scripted(script) as upstream, running(gateway_config(upstream.url)) as gateway:
         async with gateway.connect() as wire:

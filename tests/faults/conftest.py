@@ -69,7 +69,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         bench = Bench(tmp_path, stack)
         yield bench
         for gateway in bench.gateways:
-            await eventually(lambda gateway=gateway: gateway.state.pool.in_use == 0)  # type: ignore[misc]
+            await eventually(lambda gateway=gateway: gateway.state.pool.in_use == 0)  # type: ignore[misc]  # mypy cannot infer the default
     await eventually(lambda: running_tasks() == 0)
     for gateway in bench.gateways:
         _search_log(gateway.log(), bench.internal_errors)

@@ -150,7 +150,7 @@ class Pending:
                 else:
                     log_escaped(error)
                     self._outlet.fail()
-            raise
+            # Not raised on: nobody awaits the task, which ends here, and its exception would hold it, and the request.
         except Exception as error:
             self._broken(error)
         else:
