@@ -1,9 +1,10 @@
-# Every target sets up what it needs, in .venv (and .venv-openai2 for the older SDK): nothing is installed elsewhere.
+# Every target sets up what it needs, in .venv (and .venv-older-sdks for the SDKs' older majors): nothing is installed elsewhere.
 PYTHON ?= python3
 VENV := .venv
-OLD_SDK := .venv-openai2
+OLD_SDKS := .venv-older-sdks
 BIN := $(VENV)/bin
-PIP := -m pip install --quiet --disable-pip-version-check
+# The locks name every package, so nothing is resolved: pip would look at newer releases than the locked ones.
+PIP := -m pip install --quiet --disable-pip-version-check --no-deps
 
 .PHONY: demo run test check test-long bench clean tools
 
@@ -14,9 +15,9 @@ run: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent serve
 
 # Unit, property, golden, socket and end-to-end tests; then the same SDK conformance suite with the older openai SDK.
-test: tools $(VENV)/.development $(OLD_SDK)/.ready check
+test: tools $(VENV)/.development $(OLD_SDKS)/.ready check
 	$(BIN)/python -m pytest --cov=llm_edge_agent.core --cov=llm_edge_agent.dialects --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
-	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDK)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
+	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDKS)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
 
 check: $(VENV)/.development
 	$(BIN)/ruff format --check .
@@ -34,7 +35,7 @@ bench: $(VENV)/.development
 	$(BIN)/python -m bench.load
 
 clean:
-	rm -rf $(VENV) $(OLD_SDK) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD_SDKS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # Programs that tests call: certificates are made with openssl, an example is a curl script. A minimal Debian lacks them.
 tools:
@@ -51,14 +52,14 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml requirements/runtime.txt
 	$(BIN)/python $(PIP) -r requirements/runtime.txt
-	$(BIN)/python $(PIP) --no-deps -e .
+	$(BIN)/python $(PIP) -e .
 	touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements/development.txt
 	$(BIN)/python $(PIP) -r requirements/development.txt
 	touch $@
 
-$(OLD_SDK)/.ready: requirements/openai2.txt
-	$(call make_venv,$(OLD_SDK))
-	$(OLD_SDK)/bin/python $(PIP) -r requirements/openai2.txt
+$(OLD_SDKS)/.ready: requirements/older-sdks.txt
+	$(call make_venv,$(OLD_SDKS))
+	$(OLD_SDKS)/bin/python $(PIP) -r requirements/older-sdks.txt
 	touch $@
