@@ -12,6 +12,7 @@ CEILING_LINES = 600
 
 MIRRORED_ELSEWHERE = {
     "dialects/__init__.py": "tests/dialects/test_translators.py",
+    "dialects/endpoint.py": "tests/dialects/test_translators.py",
     "dialects/chat_to_messages/sent.py": "tests/dialects/chat_to_messages",
     "core/__init__.py": "tests/core",
 }

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.gateway.exchange import Attempt
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
 from llm_edge_agent.telemetry.logs import configure
 from llm_edge_agent.telemetry.metrics import Metrics
@@ -47,7 +48,7 @@ class Sample:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars: int = 0
-    attempts: int = 1
+    attempts: tuple[Attempt, ...] = (Attempt("openai", "gpt-5", 0.0),)
     memo: dict[str, Any] | None = None
     error: ErrorKind | None = None
     upstream_status: int | None = 200
@@ -65,7 +66,7 @@ SAMPLES = {
         upstream_s=None,
         cost_picodollars=0,
         saved_picodollars=1_475_000_000,
-        attempts=0,
+        attempts=(),
     ),
     "whole answer": Sample(usage=USAGE, cost_picodollars=1_475_000_000),
     "streamed answer": Sample(stream=True, ttft_s=0.21, usage=USAGE, cost_picodollars=1_475_000_000),

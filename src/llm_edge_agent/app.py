@@ -17,7 +17,7 @@ from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.attempts import Upstream
-from llm_edge_agent.gateway.pipeline import ChatPipeline, PipelineSettings
+from llm_edge_agent.gateway.pipeline import Pipeline, PipelineSettings
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.routes import GatewayHandler, MetricsHandler
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
@@ -100,7 +100,7 @@ async def initialize_app_state(config: AppConfig) -> AppState:
     answers = _answers(config, metrics)
     _register_gauges(metrics, pool, answers, logs)
     ids = RequestIds()
-    pipeline = ChatPipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep, ids)
+    pipeline = Pipeline(_pipeline_settings(config), directory, upstreams, pool, answers, sweep, ids)
     admin = Admin(
         models,
         directory,

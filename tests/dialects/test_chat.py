@@ -231,7 +231,6 @@ def test_metadata_of_the_provider_gives_way_to_ours() -> None:
     answer = read_answer(raw)
     assert answer.body == b'{"id":"x","choices":[{"finish_reason":"stop"}]}'
     assert with_metadata(answer.body, b'{"ours":1}') == answer.body[:-1] + b',"metadata":{"ours":1}}'
-    assert with_metadata(answer.body, None) == answer.body
 
 
 @given(st.dictionaries(st.text(max_size=4), st.integers(), min_size=1), st.data())

@@ -5,9 +5,10 @@ import pytest
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.models import Model
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects import TRANSLATORS, Prepared
+from llm_edge_agent.dialects import TRANSLATORS
 from llm_edge_agent.dialects.chat import read_request
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+from llm_edge_agent.dialects.endpoint import Prepared
 
 RAW = b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true}'
 CALL = read_request(RAW, max_depth=16)
@@ -55,7 +56,7 @@ def test_chat_to_messages_translates_each_way() -> None:
 
 
 def test_a_translator_refuses_what_it_did_not_prepare() -> None:
-    with pytest.raises(ValueError, match="not prepared"):
+    with pytest.raises(TypeError, match="not prepared"):
         TRANSLATORS["chat", "anthropic"].answer(b"", Prepared(path=b"", body=b""), created=1)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
 from llm_edge_agent.gateway import pipeline
-from llm_edge_agent.gateway.pipeline import ChatPipeline
+from llm_edge_agent.gateway.pipeline import Pipeline
 from llm_edge_agent.gateway.stored import Answers
 from tests.e2e.running_gateway import ask, eventually
 from tests.e2e.scripted_upstream import completion, either, reply, whole_stream
@@ -20,7 +20,7 @@ def _raises(*arguments: Any, **named: Any) -> Any:
 
 
 WHOLE: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
-    ("while admitting", lambda patch: patch.setattr(ChatPipeline, "_read", lambda self, raw: _raises(raw))),
+    ("while admitting", lambda patch: patch.setattr(Pipeline, "_read", lambda self, endpoint, raw: _raises(raw))),
     ("while asking", lambda patch: patch.setattr(pipeline, "attempt", _raises)),
     ("while accounting", lambda patch: patch.setattr(pipeline, "cost_picodollars", _raises)),
     ("while storing", lambda patch: patch.setattr(Answers, "put", _raises)),

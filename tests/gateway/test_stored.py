@@ -1,6 +1,7 @@
 from collections.abc import Callable
 
 from llm_edge_agent.cache.memory import MemoryCache
+from llm_edge_agent.dialects import CHAT
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 
 BODY = b'{"id":"a","created":1,"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
@@ -36,9 +37,9 @@ def test_what_was_put_is_got() -> None:
 
 def test_a_hit_is_made_ready_once() -> None:
     answer = stored()
-    replay = answer.replay()
+    replay = answer.replay(CHAT)
     assert replay is not None
-    assert answer.replay() is replay
+    assert answer.replay(CHAT) is replay
     lines = answer.header_lines(cost=True)
     assert b"x-llm-edge-cost-usd: 0.0\r\n" in lines
     assert b"x-llm-edge-warnings: retired-model\r\n" in lines
@@ -46,4 +47,4 @@ def test_a_hit_is_made_ready_once() -> None:
 
 
 def test_what_cannot_be_told_again_is_no_hit() -> None:
-    assert stored(BODY.replace(b'"created":1', b'"created":1,"created":2')).replay() is None
+    assert stored(BODY.replace(b'"created":1', b'"created":1,"created":2')).replay(CHAT) is None

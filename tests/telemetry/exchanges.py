@@ -5,7 +5,22 @@ from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
+
+
+@dataclass(slots=True)
+class Tried:
+    """An attempt that was answered."""
+
+    provider: str = "openai"
+    upstream_model: str = "gpt-5"
+    started_s: float = 0.0
+    ended_s: float | None = 0.2
+    status: int | None = 200
+    error: ErrorKind | None = None
+
+
+ATTEMPT = Tried()
 
 
 @dataclass(slots=True)
@@ -29,7 +44,7 @@ class Finished:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars: int = 0
-    attempts: int = 1
+    attempts: tuple[FinishedAttempt, ...] = (ATTEMPT,)
     error: ErrorKind | None = None
     upstream_status: int | None = 200
     key_id: str | None = None
@@ -40,7 +55,7 @@ class Finished:
 
 def hit(**changes: object) -> Finished:
     """An answer from L1."""
-    finished = Finished(cache="hit", cache_tier="l1", upstream_s=None, upstream_status=None, attempts=0)
+    finished = Finished(cache="hit", cache_tier="l1", upstream_s=None, upstream_status=None, attempts=())
     finished.cost_picodollars = 0
     return changed(finished, **changes)
 

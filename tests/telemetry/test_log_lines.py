@@ -14,7 +14,7 @@ from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.telemetry.log_lines import MAX_MESSAGE_CHARACTERS, JsonLines, TextLines
 from llm_edge_agent.telemetry.redaction import Redactor, visible
-from tests.telemetry.exchanges import Finished, as_protocol, failed, hit
+from tests.telemetry.exchanges import ATTEMPT, Finished, as_protocol, failed, hit
 
 NOW = 1_795_488_725.042  # 2026-11-24T02:52:05.042Z
 CANARY = "sk-ant-api03-CanaryCanaryCanary42"
@@ -131,7 +131,7 @@ def test_the_clock_goes_on() -> None:
             "02:52:05.042 200 gpt-5 (openai) | cached l1 | 0.42 ms | $0.0 | saved $0.0025 | req-1",
         ),
         (
-            failed(ErrorKind.UPSTREAM_RATE_LIMIT, cache="bypass", attempts=2),
+            failed(ErrorKind.UPSTREAM_RATE_LIMIT, cache="bypass", attempts=(ATTEMPT, ATTEMPT)),
             "warning",
             "02:52:05.042 429 gpt-5 (openai) | cache bypassed | 250 ms | 2 attempts | rate_limit_upstream | req-1",
         ),

@@ -107,6 +107,7 @@ class GatewayError(Exception):
         retry_after_s: float | None = None,
         should_retry: bool | None = None,
         extra: Mapping[str, str | int] | None = None,
+        verbatim: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -119,3 +120,5 @@ class GatewayError(Exception):
         self.should_retry = should_retry
         """Becomes `x-should-retry`: what the vendors' SDKs obey. None sends no header."""
         self.extra: dict[str, str | int] = dict(extra) if extra else {}
+        self.verbatim = verbatim
+        """The provider's own error object, where a client of the same dialect gets it as it came."""

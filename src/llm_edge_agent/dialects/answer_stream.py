@@ -8,9 +8,9 @@ from typing import Protocol
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects.chat import ChatAnswer
 from llm_edge_agent.dialects.chat_replay import fold
 from llm_edge_agent.dialects.chat_stream import DONE, ChatStream
+from llm_edge_agent.dialects.endpoint import Answer
 from llm_edge_agent.dialects.sse import COMMENT, Event, EventTooLargeError, SSEDecoder
 
 _PING = b": ping\n\n"
@@ -150,11 +150,11 @@ class ChatAnswerStream:
             estimated=True,
         )
 
-    def answer(self) -> ChatAnswer | None:
+    def answer(self) -> Answer | None:
         """The complete answer as it would have come whole, for the cache. None where it was not kept."""
         if not self._chunks.kept:
             return None
         body = fold(self._chunks.kept)
         if body is None:
             return None
-        return ChatAnswer(body, self.usage, tuple(self._chunks.finish_reasons.values()))
+        return Answer(body, self.usage, tuple(self._chunks.finish_reasons.values()))

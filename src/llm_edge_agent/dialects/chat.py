@@ -14,7 +14,7 @@ import msgspec
 from llm_edge_agent.core import strict_json
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.core.strict_json import Body
+from llm_edge_agent.dialects.endpoint import Answer, Call
 
 
 class ContentPart(msgspec.Struct):
@@ -107,22 +107,10 @@ class ChatRequest(msgspec.Struct):
     audio: dict[str, msgspec.Raw] | None = None
 
 
-class ChatCall(msgspec.Struct, frozen=True):
-    """A checked chat completion request: the client's body, and what the gateway decides by."""
-
-    body: Body
-    model: str
-    stream: bool
-    include_usage: bool
-    """Whether the client asked for the usage chunk of a stream."""
-    choices: int = 1
-    """How many answers were asked for (`n`)."""
-
-
 _request_decoder = msgspec.json.Decoder(ChatRequest)
 
 
-def read_request(raw: bytes, *, max_depth: int) -> ChatCall:
+def read_request(raw: bytes, *, max_depth: int) -> Call:
     """Checks a request body once. Raises GatewayError (400), naming the member at fault in `param`."""
     body = strict_json.read_object(raw, max_depth=max_depth)
     try:
@@ -132,7 +120,7 @@ def read_request(raw: bytes, *, max_depth: int) -> ChatCall:
     stream = bool(request.stream)
     options = request.stream_options
     include_usage = stream and options is not None and bool(options.include_usage)
-    return ChatCall(body, request.model, stream, include_usage, request.n or 1)
+    return Call(body, request.model, stream, include_usage, request.n or 1)
 
 
 def _type_error(reason: str, value: Mapping[str, Any]) -> GatewayError:
@@ -254,18 +242,10 @@ def is_error(value: msgspec.Raw) -> bool:
     return bytes(value) not in _NO_ERROR
 
 
-class ChatAnswer(msgspec.Struct, frozen=True):
-    """A complete answer in OpenAI's form, as bytes, with what the gateway reads of it."""
-
-    body: bytes
-    usage: TokenUsage | None
-    finish_reasons: tuple[str | None, ...]
-
-
 _answer_decoder = msgspec.json.Decoder(_Answer)
 
 
-def read_answer(raw: bytes) -> ChatAnswer:
+def read_answer(raw: bytes) -> Answer:
     """Checks that a 200's body is a chat completion. Raises GatewayError UPSTREAM_INVALID where it is not: an HTML
     page, broken JSON, an error object, another shape. Nothing of the body is quoted."""
     answer: _Answer | None
@@ -279,7 +259,7 @@ def read_answer(raw: bytes) -> ChatAnswer:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is not a chat completion.")
     usage = answer.usage.tokens(answer.service_tier) if answer.usage is not None else None
     body = raw.strip() if answer.metadata == ABSENT else without_metadata(raw.strip())
-    return ChatAnswer(body, usage, tuple(choice.ending for choice in answer.choices))
+    return Answer(body, usage, tuple(choice.ending for choice in answer.choices))
 
 
 _SURROGATE_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -322,10 +302,8 @@ def without_metadata(raw: bytes) -> bytes:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is ambiguous JSON.") from None
 
 
-def with_metadata(answer: bytes, metadata: bytes | None) -> bytes:
-    """The answer with a `metadata` member (a JSON object, encoded) added last. None leaves it as it is."""
-    if metadata is None:
-        return answer
+def with_metadata(answer: bytes, metadata: bytes) -> bytes:
+    """The answer with a `metadata` member (a JSON object, encoded) added last."""
     return b'%b,"metadata":%b}' % (answer[:-1], metadata)
 
 

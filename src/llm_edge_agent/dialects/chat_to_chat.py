@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.dialects.chat import ChatCall, with_model, with_usage_chunk
+from llm_edge_agent.dialects.chat import with_model, with_usage_chunk
+from llm_edge_agent.dialects.endpoint import Call
 from llm_edge_agent.dialects.provider_errors import retry_after_s, safe_message
 
 
-def edit_request(call: ChatCall, upstream_model: str, *, ask_usage: bool) -> bytes:
+def edit_request(call: Call, upstream_model: str, *, ask_usage: bool) -> bytes:
     """The body for the upstream: the client's bytes, but for a renamed model and, in a stream whose client did not
     ask for the usage chunk, `stream_options.include_usage` (`ask_usage` is False for providers that report usage
     unasked and refuse the option)."""

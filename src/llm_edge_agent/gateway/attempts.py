@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.core.resilience import Health
-from llm_edge_agent.dialects import Prepared, Translator
+from llm_edge_agent.dialects.endpoint import Prepared, Translator
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.replies import relayed_headers
 from llm_edge_agent.http.client import UpstreamAnswer
@@ -61,7 +61,6 @@ async def attempt(
 
     Raises GatewayError for everything else, and keeps the provider's health.
     """
-    exchange.attempts += 1
     exchange.provider = upstream.name
     accept = b"accept: text/event-stream\r\n" if stream else b"accept: application/json\r\n"
     try:

@@ -1,6 +1,6 @@
 """One request's record: filled in by the straight line, read by observers, ended exactly once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Literal
 
@@ -10,6 +10,22 @@ from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
 
 Observer = Callable[[FinishedExchange], None]
+
+
+class Attempt:
+    """One try at one deployment. Satisfies `telemetry.FinishedAttempt`."""
+
+    __slots__ = ("ended_s", "error", "provider", "started_s", "status", "upstream_model")
+
+    def __init__(self, provider: str, upstream_model: str, started_s: float) -> None:
+        self.provider = provider
+        self.upstream_model = upstream_model
+        self.started_s = started_s
+        self.ended_s: float | None = None
+        """When its outcome was known, for a stream its end; None while it is not."""
+        self.status: int | None = None
+        """HTTP status of the provider, None where none came."""
+        self.error: ErrorKind | None = None
 
 
 class Exchange:
@@ -32,7 +48,7 @@ class Exchange:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars = 0
-    attempts = 0
+    attempts: Sequence[Attempt] = ()
     error: ErrorKind | None = None
     upstream_status: int | None = None
     warnings: tuple[str, ...] = ()

@@ -1,7 +1,9 @@
-"""The life of a chat completion, top to bottom. `admit` decides what can be decided at once; `answer` waits.
+"""The life of a request, top to bottom. `admit` decides what can be decided at once; `answer` waits.
 
     admit:   read and check -> resolve the model -> cache key -> L1            (synchronous: no task, no waiting)
     answer:  translate -> attempt -> translate back -> account -> store -> reply     (a coroutine)
+
+What a dialect is like is asked of its `Endpoint` and of the pair's `Translator`.
 
 Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 """
@@ -18,17 +20,16 @@ import msgspec
 
 from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
-from llm_edge_agent.core.cache_key import NOT_KEYED, cache_key
+from llm_edge_agent.core.cache_key import cache_key
 from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
 from llm_edge_agent.core.routing import Directory, Target
-from llm_edge_agent.dialects import TRANSLATORS, Prepared, Translator
-from llm_edge_agent.dialects.chat import ChatAnswer, ChatCall, read_request, with_metadata
-from llm_edge_agent.dialects.chat_replay import Replay
+from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
-from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.relay import Relay
 from llm_edge_agent.gateway.replies import (
@@ -75,32 +76,44 @@ class _Admitted:
 
     __slots__ = ("call", "keys", "known_model", "material", "shown_model", "target", "warnings")
 
-    def __init__(self, call: ChatCall, target: Target, material: bytes | None) -> None:
+    def __init__(self, call: Call, target: Target, material: bytes | None) -> None:
         self.call = call
         self.target = target
         self.material = material
         """Bytes for the cache key; None where policy keeps the request away from the cache."""
-        self.keys: dict[tuple[str, str], bytes] = {}
-        """Cache keys by tenant and namespace."""
+        self.keys: dict[tuple[str, str, Passed], bytes] = {}
+        """Cache keys by tenant, namespace and what is passed of the head."""
         model = target.model
         self.shown_model = call.model[:128]
         self.known_model = model.id if model.known else None
         self.warnings = (f"{model.status}-model",) if model.status in ("retired", "deprecated") else ()
 
 
+class _Door:
+    """One endpoint, with what is remembered of bodies that came in by it."""
+
+    __slots__ = ("admitted", "endpoint")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.admitted: dict[bytes, _Admitted] = {}
+
+
 class Miss(msgspec.Struct, frozen=True):
     """What `admit` hands to `answer`: everything decided so far."""
 
     exchange: Exchange
-    call: ChatCall
+    endpoint: Endpoint
+    call: Call
+    passed: Passed
     target: Target
     control: CacheControl
     key: bytes | None
     """Cache key; None where the answer must not be stored."""
 
 
-class ChatPipeline:
-    """Holds the edges that a chat completion meets; keeps nothing of a request."""
+class Pipeline:
+    """Holds the edges that a request to a model meets; keeps nothing of a request."""
 
     def __init__(
         self,
@@ -119,16 +132,18 @@ class ChatPipeline:
         self._answers = answers
         self._sweep = sweep
         self._ids = ids
-        self._admitted: dict[bytes, _Admitted] = {}
+        self._doors = {name: _Door(endpoint) for name, endpoint in ENDPOINTS.items()}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
 
     def admit(self, request: Request, exchange: Exchange) -> Complete | Miss:
         """Everything that needs no waiting. Raises GatewayError where the request is refused."""
+        door = self._doors[exchange.endpoint]
+        endpoint = door.endpoint
         raw = request.body
-        admitted = self._admitted.get(raw) if len(raw) <= MAX_REMEMBERED_BYTES else None  # large: hashing costs, too
+        admitted = door.admitted.get(raw) if len(raw) <= MAX_REMEMBERED_BYTES else None  # large: hashing costs, too
         if admitted is None:
-            admitted = self._read(raw)
+            admitted = self._read(endpoint, raw)
         call, target = admitted.call, admitted.target
         exchange.stream = call.stream
         exchange.requested_model = admitted.shown_model
@@ -137,76 +152,79 @@ class ChatPipeline:
         if admitted.warnings:
             exchange.warnings = admitted.warnings
         headers = request.headers
+        passed = endpoint.passed(request.query, headers)
         control = cache_policy.parse_cache_control(
             headers.get(b"cache-control"), headers.get(b"x-llm-edge-cache-control")
         )
         if admitted.material is None or not (control.read or control.write) or self._answers is None:
             exchange.cache = "bypass"
-            return Miss(exchange, call, target, control, None)
-        key = self._key(admitted, control, exchange.principal)
+            return Miss(exchange, endpoint, call, passed, target, control, None)
+        key = self._key(endpoint, admitted, control, exchange.principal, passed)
         if not control.read:
             exchange.cache = "bypass"
         else:
             stored = self._answers.get(key)
-            replay = stored.replay() if stored is not None else None
+            replay = stored.replay(endpoint) if stored is not None else None
             if stored is not None and replay is not None:
-                self._remember(raw, admitted)
-                reply = self._hit(stored, replay, call, exchange)
-                reply.again = partial(self._hit_again, admitted, key, exchange)
+                _remember(door, raw, admitted)
+                reply = self._hit(endpoint, stored, replay, call, exchange)
+                reply.again = partial(self._hit_again, endpoint, admitted, key, exchange)
                 return reply
             exchange.cache = "miss"
-        return Miss(exchange, call, target, control, key if control.write else None)
+        return Miss(exchange, endpoint, call, passed, target, control, key if control.write else None)
 
-    def _hit_again(self, admitted: "_Admitted", key: bytes, before: Exchange, received_s: float) -> Complete | None:
+    def _hit_again(
+        self, endpoint: Endpoint, admitted: _Admitted, key: bytes, before: Exchange, received_s: float
+    ) -> Complete | None:
         """The same bytes once more (see `Complete.again`): the caller, the model and the key are those of `before`;
         only the entry may have gone."""
         stored = self._answers.get(key) if self._answers is not None else None
-        replay = stored.replay() if stored is not None else None
+        replay = stored.replay(endpoint) if stored is not None else None
         if stored is None or replay is None:
             return None
         exchange = before.renewed(self._ids.next(), received_s)
         exchange.stream = admitted.call.stream
         exchange.requested_model = admitted.shown_model
         exchange.model = admitted.known_model
-        return self._hit(stored, replay, admitted.call, exchange)
+        return self._hit(endpoint, stored, replay, admitted.call, exchange)
 
-    def _read(self, raw: bytes) -> "_Admitted":
+    def _read(self, endpoint: Endpoint, raw: bytes) -> _Admitted:
         """Reads and checks a body, and resolves its model. Raises GatewayError."""
-        call = read_request(raw, max_depth=self._settings.max_json_depth)
+        call = endpoint.read_request(raw, max_depth=self._settings.max_json_depth)
         target = self._directory.resolve(call.model)
         material = None
-        if self._answers is not None and cache_policy.is_cacheable_request(
-            call.body.value, self._settings.cache_policy
+        if (
+            self._answers is not None
+            and cache_policy.is_cacheable_request(call.body.value, self._settings.cache_policy)
+            and endpoint.cacheable(call)
         ):
-            material = strict_json.key_material(call.body, NOT_KEYED)
+            material = strict_json.key_material(call.body, endpoint.not_keyed)
         else:
             strict_json.refuse_doubles(call.body)
         return _Admitted(call, target, material)
 
-    def _remember(self, raw: bytes, admitted: "_Admitted") -> None:
-        """A body that was answered from the cache is likely to come again, byte for byte."""
-        if len(raw) <= MAX_REMEMBERED_BYTES:
-            if len(self._admitted) >= MAX_REMEMBERED_BODIES:
-                self._admitted.clear()
-            self._admitted[raw] = admitted
-
-    def _key(self, admitted: "_Admitted", control: CacheControl, principal: Principal) -> bytes:
+    def _key(
+        self, endpoint: Endpoint, admitted: _Admitted, control: CacheControl, principal: Principal, passed: Passed
+    ) -> bytes:
         tenant = principal.tenant if self._settings.cache_scope == "tenant" else ""
-        key = admitted.keys.get((tenant, control.namespace))
+        key = admitted.keys.get((tenant, control.namespace, passed))
         if key is None:
             key = cache_key(
                 tenant=tenant,
                 epoch="",
-                endpoint="chat",
+                endpoint=endpoint.name,
                 model=f"{admitted.target.provider}/{admitted.target.upstream_model}",
                 namespace=control.namespace,
+                passed=b"%d:%b%b" % (len(passed.query), passed.query, passed.headers),
                 material=admitted.material or b"",
             )
             if len(admitted.keys) < MAX_REMEMBERED_KEYS:
-                admitted.keys[tenant, control.namespace] = key
+                admitted.keys[tenant, control.namespace, passed] = key
         return key
 
-    def _hit(self, stored: StoredAnswer, replay: Replay, call: ChatCall, exchange: Exchange) -> Complete:
+    def _hit(
+        self, endpoint: Endpoint, stored: StoredAnswer, replay: Replay, call: Call, exchange: Exchange
+    ) -> Complete:
         exchange.cache = "hit"
         exchange.cache_tier = "l1"
         exchange.provider = stored.provider
@@ -214,7 +232,9 @@ class ChatPipeline:
         exchange.saved_picodollars = stored.cost_picodollars or 0
         exchange.warnings = stored.warnings
         now_s = monotonic()
-        metadata = hit_metadata(stored.provider, "l1", now_s - exchange.started_s) if self._in_body else None
+        metadata = None
+        if self._in_body and endpoint.in_body:
+            metadata = hit_metadata(stored.provider, "l1", now_s - exchange.started_s)
         request_id = exchange.request_id.encode()
         created = b"%d" % time.time()
         if call.stream:
@@ -237,28 +257,45 @@ class ChatPipeline:
         except GatewayError as error:
             exchange.end(error.status, error.kind)
             let_go(error)
-            return error_reply(error, exchange.request_id, extra_headers=self._error_headers(exchange))
+            return error_reply(
+                error,
+                exchange.request_id,
+                endpoint=miss.endpoint,
+                extra_headers=self._error_headers(exchange),
+            )
         except asyncio.CancelledError:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
         except Exception as error:
             internal = internal_error(error, exchange.request_id)
             exchange.end(internal.status, internal.kind)
-            return error_reply(internal, exchange.request_id)
+            return error_reply(internal, exchange.request_id, endpoint=miss.endpoint)
 
     async def _answer(self, miss: Miss) -> Complete | Relay:
-        call, target, exchange = miss.call, miss.target, miss.exchange
+        return await self._try(miss, miss.target)
+
+    async def _try(self, miss: Miss, target: Target) -> Complete | Relay:
+        """One attempt at one target, up to the commit point: a whole answer, or a stream whose first event is in.
+        Raises GatewayError where it failed; nothing has gone to the client then."""
+        call, exchange = miss.call, miss.exchange
         upstream = self._upstreams[target.provider]
-        translator = TRANSLATORS.get((exchange.endpoint, target.dialect))
+        translator = TRANSLATORS.get((miss.endpoint.name, target.dialect))
         if translator is None:
             raise GatewayError(
                 ErrorKind.UNSUPPORTED, f"Model `{call.model[:128]}` cannot be used on this endpoint.", param="model"
             )
         prepared = translator.request(
-            call, target.model, target.upstream_model, self._settings.translation, ask_usage=upstream.ask_usage
+            call,
+            target.model,
+            target.upstream_model,
+            self._settings.translation,
+            ask_usage=upstream.ask_usage,
+            passed=miss.passed,
         )
         exchange.warnings += prepared.warnings
         began_s = monotonic()
+        tried = Attempt(upstream.name, target.upstream_model, began_s)
+        exchange.attempts = (*exchange.attempts, tried)
         try:
             answer = await attempt(
                 self._pool, upstream, translator, prepared, exchange, self._settings.timeouts, stream=call.stream
@@ -266,16 +303,27 @@ class ChatPipeline:
             try:
                 if call.stream:
                     commit_by_s = began_s + self._settings.timeouts.answer_s
-                    return await self._relay(miss, upstream, translator, prepared, answer, commit_by_s)
-                return await self._whole(miss, upstream, translator, prepared, answer)
+                    return await self._relay(miss, target, upstream, translator, prepared, answer, commit_by_s)
+                return await self._whole(miss, target, upstream, translator, prepared, answer)
             except BaseException:
                 answer.close()
                 raise
+        except GatewayError as error:
+            tried.error = error.kind
+            raise
         finally:
-            exchange.upstream_s = monotonic() - began_s
+            tried.status = exchange.upstream_status
+            tried.ended_s = monotonic()
+            exchange.upstream_s = tried.ended_s - began_s
 
     async def _whole(
-        self, miss: Miss, upstream: Upstream, translator: Translator, prepared: Prepared, answer: UpstreamAnswer
+        self,
+        miss: Miss,
+        target: Target,
+        upstream: Upstream,
+        translator: Translator,
+        prepared: Prepared,
+        answer: UpstreamAnswer,
     ) -> Complete:
         exchange = miss.exchange
         try:
@@ -290,19 +338,21 @@ class ChatPipeline:
                 upstream.health.failed()
             raise
         upstream.health.succeeded()
-        self._account(exchange, miss, whole.usage)
-        self._store(miss, whole)
-        metadata = None
-        if self._in_body:
+        self._account(exchange, target, whole.usage)
+        self._store(miss, target, whole)
+        body = whole.body
+        if self._in_body and miss.endpoint.in_body:
             latency_s = monotonic() - exchange.started_s
             metadata = metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
+            body = miss.endpoint.with_metadata(body, metadata)
         headers = JSON_HEADERS + self._own_headers(exchange) + relayed_headers(answer.headers)
         exchange.end(200)
-        return Complete(200, headers, with_metadata(whole.body, metadata))
+        return Complete(200, headers, body)
 
     async def _relay(
         self,
         miss: Miss,
+        target: Target,
         upstream: Upstream,
         translator: Translator,
         prepared: Prepared,
@@ -315,6 +365,7 @@ class ChatPipeline:
                 ErrorKind.UPSTREAM_INVALID, f"The provider '{upstream.name}' answered a stream with something else."
             )
         exchange = miss.exchange
+        tried = exchange.attempts[-1]
         keep = self._answers.max_entry_bytes * 4 if miss.key is not None and self._answers is not None else 0
         began_s = monotonic()
 
@@ -322,16 +373,18 @@ class ChatPipeline:
             if usage is not None and usage.estimated and not usage.prompt_tokens:
                 guess = len(miss.call.body.raw) // CHARACTERS_PER_TOKEN
                 usage = msgspec.structs.replace(usage, prompt_tokens=guess)
-            exchange.upstream_s = (exchange.upstream_s or 0.0) + monotonic() - began_s
-            self._account(exchange, miss, usage)
+            tried.ended_s = monotonic()
+            tried.error = exchange.error
+            exchange.upstream_s = (exchange.upstream_s or 0.0) + tried.ended_s - began_s
+            self._account(exchange, target, usage)
             if exchange.error is not None and exchange.error.value.blame:
                 upstream.health.failed()
             if whole:
                 upstream.health.succeeded()
                 folded = stream.answer()
                 if folded is not None and len(folded.finish_reasons) == miss.call.choices:
-                    self._store(miss, folded)
-            if not self._in_body:
+                    self._store(miss, target, folded)
+            if not (self._in_body and miss.endpoint.in_body):
                 return None
             latency_s = monotonic() - exchange.started_s
             return metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
@@ -348,6 +401,7 @@ class ChatPipeline:
             answer,
             stream,
             self._sweep,
+            miss.endpoint,
             headers=SSE_HEADERS + self._own_headers(exchange, cost=False) + relayed_headers(answer.headers),
             commit_by_s=commit_by_s,
             finish=finish,
@@ -367,18 +421,18 @@ class ChatPipeline:
             raise
         return relay
 
-    def _account(self, exchange: Exchange, miss: Miss, usage: TokenUsage | None) -> None:
+    def _account(self, exchange: Exchange, target: Target, usage: TokenUsage | None) -> None:
         exchange.usage = usage
-        exchange.cost_picodollars = cost_picodollars(miss.target.model.prices, usage)
+        exchange.cost_picodollars = cost_picodollars(target.model.prices, usage)
 
-    def _store(self, miss: Miss, answer: ChatAnswer) -> None:
+    def _store(self, miss: Miss, target: Target, answer: Answer) -> None:
         if miss.key is None or self._answers is None:
             return
         if not cache_policy.is_cacheable_answer(200, answer.finish_reasons):
             return
         exchange = miss.exchange
         stored = StoredAnswer(
-            answer.body, miss.target.provider, exchange.model, exchange.cost_picodollars, exchange.warnings
+            answer.body, target.provider, exchange.model, exchange.cost_picodollars, exchange.warnings
         )
         self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
 
@@ -394,9 +448,17 @@ class ChatPipeline:
         return b"%bx-request-id: %b\r\nx-llm-edge-attempts: %d\r\n" % (
             shared,
             exchange.request_id.encode(),
-            exchange.attempts,
+            len(exchange.attempts),
         )
 
     def _error_headers(self, exchange: Exchange) -> bytes:
-        lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {exchange.attempts}\r\n"
+        lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {len(exchange.attempts)}\r\n"
         return (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.refusal_headers
+
+
+def _remember(door: _Door, raw: bytes, admitted: _Admitted) -> None:
+    """A body that was answered from the cache is likely to come again, byte for byte."""
+    if len(raw) <= MAX_REMEMBERED_BYTES:
+        if len(door.admitted) >= MAX_REMEMBERED_BODIES:
+            door.admitted.clear()
+        door.admitted[raw] = admitted

@@ -18,9 +18,7 @@ from time import monotonic
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
-from llm_edge_agent.dialects.chat import error_body
-from llm_edge_agent.dialects.chat_stream import error_event
+from llm_edge_agent.dialects.endpoint import AnswerStream, Endpoint
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.http.client import UpstreamAnswer
@@ -29,7 +27,6 @@ from llm_edge_agent.http.messages import AbortReason, Sink
 from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
 
 KEEPALIVE_S = 15.0
-_KEEPALIVE = b": keep-alive\n\n"
 
 
 class Relay:
@@ -39,6 +36,7 @@ class Relay:
     __slots__ = (
         "_buffer",
         "_done",
+        "_endpoint",
         "_finish",
         "_on_failure",
         "_sink",
@@ -57,8 +55,9 @@ class Relay:
         self,
         exchange: Exchange,
         upstream: UpstreamAnswer,
-        stream: ChatAnswerStream,
+        stream: AnswerStream,
         sweep: Sweep,
+        endpoint: Endpoint,
         *,
         headers: bytes,
         commit_by_s: float,
@@ -76,6 +75,7 @@ class Relay:
         self._upstream = upstream
         self._stream = stream
         self._sweep = sweep
+        self._endpoint = endpoint
         self._finish = finish
         self._on_failure = on_failure
         self._sink: Sink | None = None
@@ -145,7 +145,7 @@ class Relay:
 
     def expire(self) -> None:
         """Called by the deadline sweep. Waiting: comments alone do not make an answer, however long they go on. Open:
-        a comment keeps proxies and clients from giving up."""
+        a sign of life keeps proxies and clients from giving up."""
         if not self.opened.done():
             self._fail(self._on_failure(UpstreamFailure(FailureReason.TIMEOUT, "no first event in time")), b"")
             return
@@ -153,7 +153,7 @@ class Relay:
         if self._wrote:
             self._wrote = False
         elif self._sink is not None and not self._done:
-            self._sink.write(_KEEPALIVE)
+            self._sink.write(self._endpoint.keepalive)
 
     def abort(self, reason: AbortReason) -> None:
         self._sweep.discard(self)
@@ -167,7 +167,7 @@ class Relay:
         if reason == "shutdown":
             error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.")
             if sink is not None:
-                sink.write(error_event(error_body(error)))
+                sink.write(self._endpoint.error_event(error))
             self.exchange.end(self.status, error.kind)
         else:
             self.exchange.end(499, ErrorKind.CLIENT_GONE)
@@ -207,7 +207,7 @@ class Relay:
             return
         self.exchange.error = error.kind
         self._finish(self._stream.usage_so_far(), False)
-        self._emit(out + error_event(error_body(error)))
+        self._emit(out + self._endpoint.error_event(error))
         if self._sink is not None:
             self._close_sink()
 

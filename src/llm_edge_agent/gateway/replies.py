@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.pricing import usd
-from llm_edge_agent.dialects.chat import error_body
+from llm_edge_agent.dialects import CHAT
+from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.http.messages import Complete
 
 JSON_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
@@ -78,8 +79,15 @@ def relayed_headers(upstream: Mapping[bytes, bytes], *, refused: bool = False) -
     return b"".join(lines)
 
 
-def error_reply(error: GatewayError, request_id: str, *, extra_headers: bytes = b"", close: bool = False) -> Complete:
-    """A failure as a whole reply: OpenAI's error object, the request id, retry advice."""
+def error_reply(
+    error: GatewayError,
+    request_id: str,
+    *,
+    endpoint: Endpoint = CHAT,
+    extra_headers: bytes = b"",
+    close: bool = False,
+) -> Complete:
+    """A failure as a whole reply: the endpoint's error object, the request id, retry advice."""
     headers = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id.encode(), extra_headers)
     if error.retry_after_s is not None:
         headers += b"retry-after: %d\r\n" % math.ceil(error.retry_after_s)
@@ -87,4 +95,4 @@ def error_reply(error: GatewayError, request_id: str, *, extra_headers: bytes = 
         headers += b"x-should-retry: %b\r\n" % (b"true" if error.should_retry else b"false")
     if error.status == 401:
         headers += b"www-authenticate: Bearer\r\n"
-    return Complete(error.status, headers, error_body(error), close=close)
+    return Complete(error.status, headers, endpoint.error_body(error), close=close)

@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 from llm_edge_agent.core.access import ANYONE, Keyring, presented_credentials
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.dialects import CHAT as CHAT_ENDPOINT
+from llm_edge_agent.dialects import ENDPOINTS
+from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
 from llm_edge_agent.gateway.faults import internal_error
-from llm_edge_agent.gateway.pipeline import ChatPipeline, Miss
+from llm_edge_agent.gateway.pipeline import Miss, Pipeline
 from llm_edge_agent.gateway.replies import error_reply
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
@@ -87,7 +90,7 @@ class GatewayHandler:
 
     def __init__(
         self,
-        pipeline: ChatPipeline,
+        pipeline: Pipeline,
         admin: Admin,
         keyring: Keyring | None,
         ids: RequestIds,
@@ -128,7 +131,13 @@ class GatewayHandler:
         if route.counted:
             exchange.end(error.status, error.kind)
         allow = b"allow: %b\r\n" % ", ".join(route.methods).encode() if error.status == 405 else b""
-        return error_reply(error, exchange.request_id, extra_headers=allow, close=self.draining)
+        return error_reply(
+            error,
+            exchange.request_id,
+            endpoint=_endpoint_of(exchange),
+            extra_headers=allow,
+            close=self.draining,
+        )
 
     def handle(self, request: Request) -> Complete | Awaitable[Complete | Streaming]:
         exchange = request.context
@@ -136,7 +145,7 @@ class GatewayHandler:
             raise TypeError("handle() follows head()")
         template = exchange.route
         try:
-            if template == CHAT.template:
+            if exchange.endpoint in ENDPOINTS:
                 outcome = self._pipeline.admit(request, exchange)
                 if isinstance(outcome, Miss):
                     return self._pipeline.answer(outcome)
@@ -148,11 +157,11 @@ class GatewayHandler:
             reply = self._admin.models(request, exchange.request_id)
         except GatewayError as error:
             exchange.end(error.status, error.kind)
-            return error_reply(error, exchange.request_id)
+            return error_reply(error, exchange.request_id, endpoint=_endpoint_of(exchange))
         except Exception as error:
             internal = internal_error(error, exchange.request_id)
             exchange.end(internal.status, internal.kind)
-            return error_reply(internal, exchange.request_id)
+            return error_reply(internal, exchange.request_id, endpoint=_endpoint_of(exchange))
         exchange.end(reply.status)
         return reply
 
@@ -172,7 +181,7 @@ class GatewayHandler:
                 request_id, UNKNOWN.endpoint, method, UNKNOWN.template, monotonic(), ANYONE, self._observers
             )
         exchange.end(error.status, kind)
-        return error_reply(error, exchange.request_id, close=True)
+        return error_reply(error, exchange.request_id, endpoint=_endpoint_of(exchange), close=True)
 
 
 class MetricsHandler:
@@ -196,6 +205,11 @@ class MetricsHandler:
     def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
         error = GatewayError(_REFUSALS[refusal], detail, status=_REFUSAL_STATUS.get(refusal))
         return error_reply(error, secrets.token_hex(8), close=True)
+
+
+def _endpoint_of(exchange: Exchange) -> Endpoint:
+    """The door whose error shape the caller understands; OpenAI's where it stands before none."""
+    return ENDPOINTS.get(exchange.endpoint, CHAT_ENDPOINT)
 
 
 def _unauthenticated(request: Request) -> GatewayError:

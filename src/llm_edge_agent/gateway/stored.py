@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic, perf_counter
 
 from llm_edge_agent.cache.memory import MemoryCache
-from llm_edge_agent.dialects.chat_replay import Replay, replayable
+from llm_edge_agent.dialects.endpoint import Endpoint, Replay
 from llm_edge_agent.gateway.replies import own_lines
 
 TTL_JITTER = 0.1
@@ -44,10 +44,10 @@ class StoredAnswer:
         self._replay: Replay | None = None
         self._header_lines: bytes | None = None
 
-    def replay(self) -> Replay | None:
+    def replay(self, endpoint: Endpoint) -> Replay | None:
         """The answer made ready; None where it could be relayed once, but not told again in every framing."""
         if self._replay is None:
-            self._replay = replayable(self.body)
+            self._replay = endpoint.replay(self.body)
         return self._replay
 
     def header_lines(self, *, cost: bool) -> bytes:

@@ -1,5 +1,6 @@
 """What observers are told: one finished exchange, read-only. They never see a prompt, an answer or a key."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 from llm_edge_agent.core.errors import ErrorKind
@@ -7,6 +8,32 @@ from llm_edge_agent.core.pricing import TokenUsage
 
 CacheStatus = Literal["hit", "miss", "bypass", "none"]
 """`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out."""
+
+
+class FinishedAttempt(Protocol):
+    """One try at one deployment. Times are monotonic seconds."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def upstream_model(self) -> str:
+        """The model's name as the provider was given it."""
+        ...
+
+    @property
+    def started_s(self) -> float: ...
+    @property
+    def ended_s(self) -> float | None:
+        """When its outcome was known; None where the exchange ended before."""
+        ...
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status of the provider, None where none came."""
+        ...
+
+    @property
+    def error(self) -> ErrorKind | None: ...
 
 
 class FinishedExchange(Protocol):
@@ -80,7 +107,10 @@ class FinishedExchange(Protocol):
         ...
 
     @property
-    def attempts(self) -> int: ...
+    def attempts(self) -> Sequence[FinishedAttempt]:
+        """In order; empty where no provider was asked."""
+        ...
+
     @property
     def error(self) -> ErrorKind | None: ...
     @property

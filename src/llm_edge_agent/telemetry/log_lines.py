@@ -148,7 +148,7 @@ class JsonLines:
             exchange.stream,
             exchange.cache,
             exchange.cache_tier,
-            exchange.attempts,
+            len(exchange.attempts),
             exchange.key_id,
             exchange.error,
             exchange.warnings,
@@ -182,7 +182,7 @@ class JsonLines:
                 exchange.cache_tier,
                 _Tokens(_SLOT, _SLOT, _SLOT, _SLOT) if used else None,
                 _SLOT if used else None if cost is None else msgspec.Raw(usd(cost).encode()),
-                exchange.attempts,
+                len(exchange.attempts),
                 exchange.key_id,
                 None if error is None else error.value.label,
                 tuple(map(self._names.clean, exchange.warnings)),
@@ -274,8 +274,8 @@ class TextLines:
             parts.append(f"${usd(exchange.cost_picodollars)}")
         if exchange.saved_picodollars:
             parts.append(f"saved ${usd(exchange.saved_picodollars)}")
-        if exchange.attempts > 1:
-            parts.append(f"{exchange.attempts} attempts")
+        if len(exchange.attempts) > 1:
+            parts.append(f"{len(exchange.attempts)} attempts")
         if exchange.error is not None:
             parts.append(self._paint(status_colour, exchange.error.value.label))
         parts.extend(visible(self._names.clean(warning)) for warning in exchange.warnings)
