@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from llm_edge_agent.core.models import Model, Rules
-from llm_edge_agent.dialects.chat_to_messages.fields import Losses
 from llm_edge_agent.dialects.chat_to_messages.reasoning import Reasoning, Wish, fit_budget, plan
+from llm_edge_agent.dialects.fields import Losses
 from tests.dialects.chat_to_messages import models
 from tests.dialects.chat_to_messages.models import function, out, refused, translate
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from llm_edge_agent.core.models import Model
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.fields import (
     Json,
     Losses,
     invalid,

@@ -19,7 +19,8 @@ from llm_edge_agent.dialects.chat_to_messages.content import (
     USER_PARTS,
     PartReader,
 )
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.chat_to_messages.tools import checked_name
+from llm_edge_agent.dialects.fields import (
     Json,
     Losses,
     decode_object,
@@ -33,8 +34,7 @@ from llm_edge_agent.dialects.chat_to_messages.fields import (
     text,
     unsupported,
 )
-from llm_edge_agent.dialects.chat_to_messages.tools import checked_name
-from llm_edge_agent.dialects.chat_to_messages.wire import shield
+from llm_edge_agent.dialects.provider_json import shield
 
 GATEWAY_SIGNATURE = "lea1."
 """Begins the signature of thinking blocks that the gateway itself made up: they mean nothing to Anthropic."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from llm_edge_agent.core.models import Model
-from llm_edge_agent.dialects.chat_to_messages.fields import Json, Losses, invalid
+from llm_edge_agent.dialects.fields import Json, Losses, invalid
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 """Anthropic's words, which OpenAI shares, in order. OpenAI adds `none` and `minimal` below them."""

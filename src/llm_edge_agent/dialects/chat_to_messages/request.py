@@ -15,7 +15,8 @@ from llm_edge_agent.core.models import Model
 from llm_edge_agent.dialects.chat_to_messages import reasoning, structured, tools
 from llm_edge_agent.dialects.chat_to_messages.content import PartReader, limit_cache_markers
 from llm_edge_agent.dialects.chat_to_messages.conversation import Conversation
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, TranslationOptions
+from llm_edge_agent.dialects.fields import (
     Json,
     Losses,
     as_float,
@@ -32,7 +33,6 @@ from llm_edge_agent.dialects.chat_to_messages.fields import (
     text,
     unsupported,
 )
-from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, TranslationOptions
 
 OLD_VERSION = "2023-06-01"
 """The last anthropic-version that takes sampling parameters at all."""

@@ -17,13 +17,10 @@ from llm_edge_agent.dialects.chat_to_messages.wire import (
     chat_id,
     chat_service_tier,
     chat_usage,
-    decode,
-    decoder,
-    restore,
     unwrap_custom_input,
-    upstream_invalid,
     usage_of,
 )
+from llm_edge_agent.dialects.provider_json import decode, decoder, restore, upstream_invalid
 
 __all__ = ["translate_response", "usage_of"]
 

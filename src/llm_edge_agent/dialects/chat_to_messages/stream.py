@@ -39,12 +39,9 @@ from llm_edge_agent.dialects.chat_to_messages.wire import (
     chat_id,
     chat_service_tier,
     chat_usage,
-    decode,
-    decoder,
-    restore,
-    upstream_invalid,
     usage_of,
 )
+from llm_edge_agent.dialects.provider_json import decode, decoder, restore, upstream_invalid
 
 
 class _Typed(msgspec.Struct):

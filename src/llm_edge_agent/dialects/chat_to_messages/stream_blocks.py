@@ -15,12 +15,9 @@ from llm_edge_agent.dialects.chat_to_messages.wire import (
     Block,
     Citation,
     annotation,
-    decode,
-    decoder,
-    restore,
     unwrap_custom_input,
-    upstream_invalid,
 )
+from llm_edge_agent.dialects.provider_json import decode, decoder, restore, upstream_invalid
 
 ChatDelta = dict[str, Any]
 

@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 from llm_edge_agent.core.models import Model
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.chat_to_messages.schema import prepare, reference_problem
+from llm_edge_agent.dialects.chat_to_messages.tools import ToolPlan, add_schema_tool, checked_name
+from llm_edge_agent.dialects.fields import (
     Json,
     Losses,
     invalid,
@@ -14,8 +16,6 @@ from llm_edge_agent.dialects.chat_to_messages.fields import (
     text,
     unsupported,
 )
-from llm_edge_agent.dialects.chat_to_messages.schema import prepare, reference_problem
-from llm_edge_agent.dialects.chat_to_messages.tools import ToolPlan, add_schema_tool, checked_name
 
 JSON_OBJECT_LINE = "Respond with a single JSON object and nothing else."
 

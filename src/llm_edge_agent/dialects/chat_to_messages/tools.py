@@ -8,7 +8,13 @@ import msgspec
 
 from llm_edge_agent.core.models import Model
 from llm_edge_agent.dialects.chat_to_messages.content import PartReader
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.chat_to_messages.schema import (
+    MAX_STRICT_OPTIONAL,
+    MAX_STRICT_TOOLS,
+    MAX_STRICT_UNIONS,
+    strict_complexity,
+)
+from llm_edge_agent.dialects.fields import (
     Json,
     Losses,
     flag,
@@ -20,12 +26,6 @@ from llm_edge_agent.dialects.chat_to_messages.fields import (
     required_text,
     text,
     unsupported,
-)
-from llm_edge_agent.dialects.chat_to_messages.schema import (
-    MAX_STRICT_OPTIONAL,
-    MAX_STRICT_TOOLS,
-    MAX_STRICT_UNIONS,
-    strict_complexity,
 )
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")

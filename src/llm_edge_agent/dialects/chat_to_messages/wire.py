@@ -1,20 +1,13 @@
 """What of Anthropic's answers the gateway reads, and how it is written back: blocks, usage, stop reasons.
 
-Structs hold only what is used; members a provider adds later are ignored. A lone surrogate escape (some servers split
-a pair over two events) is JSON that msgspec refuses: `decode` then shields it behind a private character which
-`restore` turns back into the same escape after encoding.
+Structs hold only what is used; members a provider adds later are ignored.
 """
 
-import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
-from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
-
-T = TypeVar("T")
-
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -121,15 +114,6 @@ REFUSAL_TEXT = "The model refused to answer this request."
 """Stands in `message.refusal` where the provider gives no explanation."""
 
 
-def raw_number(text: str) -> msgspec.Raw:
-    return msgspec.Raw(text.encode())
-
-
-def decoder(type_: type[T]) -> "msgspec.json.Decoder[T]":
-    """A decoder that keeps the text of numbers inside untyped members."""
-    return msgspec.json.Decoder(type_, float_hook=raw_number)
-
-
 def usage_of(usage: MessageUsage) -> TokenUsage:
     """Token counts as billed. Anthropic's `input_tokens` leaves out what was read from or written to the cache."""
     written = usage.cache_creation_input_tokens or 0
@@ -193,48 +177,3 @@ def unwrap_custom_input(arguments: Any) -> str:
     if type(arguments) is dict and type(arguments.get("input")) is str:
         return str(arguments["input"])
     return msgspec.json.encode(arguments).decode()
-
-
-def upstream_invalid(message: str) -> GatewayError:
-    return GatewayError(ErrorKind.UPSTREAM_INVALID, message)
-
-
-_ESCAPES = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-_SHIELDED = re.compile(rb"\xf4\x8f[\xa0-\xbf][\x80-\xbf]")
-_SHIELD_OFFSET = 0x10F800 - 0xD800
-"""U+10F800..U+10FFFF stand for U+D800..U+DFFF: the end of a private-use plane, which no provider emits."""
-
-
-def _shield(match: "re.Match[bytes]") -> bytes:
-    lone = match.group(1)
-    return match.group() if lone is None else chr(int(lone, 16) + _SHIELD_OFFSET).encode()
-
-
-def shield(data: bytes) -> bytes:
-    """JSON with each lone surrogate escape replaced by a character of its own; other bytes as they were."""
-    return _ESCAPES.sub(_shield, data)
-
-
-def restore(data: bytes) -> bytes:
-    """Undoes `shield` in JSON text, at whatever depth it was encoded once."""
-    return _SHIELDED.sub(lambda match: b"\\u%04x" % (ord(match.group().decode()) - _SHIELD_OFFSET), data)
-
-
-def decode(decoder_: "msgspec.json.Decoder[T]", data: bytes) -> tuple[T, bool]:
-    """A provider's JSON as `T`, and whether it was shielded: then what is encoded from it goes through `restore`.
-
-    Raises GatewayError (UPSTREAM_INVALID) for anything else, invalid UTF-8 in any place included.
-    """
-    try:
-        if not data.isascii():
-            str(data, "utf-8")
-        try:
-            return decoder_.decode(data), False
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            return decoder_.decode(shield(data)), True
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise upstream_invalid("The provider's answer is not a valid Messages answer.") from None

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from llm_edge_agent.core.errors import GatewayError
-from llm_edge_agent.dialects.chat_to_messages.fields import (
+from llm_edge_agent.dialects.fields import (
     Losses,
     as_float,
     decode_object,
