@@ -6,7 +6,6 @@ import pytest
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.connection import Connection
 from llm_edge_agent.http.deadlines import Sweep
-from llm_edge_agent.http.framing import FramingError
 from llm_edge_agent.http.inbound import Inbound, ReplyHeads
 from tests.http.serving import Echo
 
@@ -47,19 +46,3 @@ async def test_connections_are_counted_and_bounded_and_the_date_runs_only_with_t
     shared.closed = True
     assert not shared.join(first)
     assert shared.refused_connections == 1
-
-
-def test_targets_are_remembered_where_that_is_safe_and_cheap() -> None:
-    shared = inbound()
-    assert shared.locate("GET", b"/a?b") == ("/a", "b")
-    assert shared.locate("CONNECT", b"/c") == ("/c", "")
-    assert shared.locate("OPTIONS", b"*") == ("*", "")
-    assert shared.locate("GET", b"http://a/d") == ("/d", "")
-    assert shared.locate("GET", b"/" + b"e" * 500)[0] == "/" + "e" * 500
-    with pytest.raises(FramingError):
-        shared.locate("GET", b"/f#g")
-    assert shared.targets == {b"/a?b": ("/a", "b")}
-    for index in range(10_000):
-        shared.locate("GET", b"/%d" % index)
-    assert 0 < len(shared.targets) <= 256
-    assert all(path == target.decode() for target, (path, _) in shared.targets.items())

@@ -7,35 +7,23 @@ then reading goes on, because only a socket that is read tells that the client h
     any  -> LINGER -> CLOSING                 a reply went out before its request was read: discard, then close
     any  -> CLOSING                           the write buffer is flushed, then the connection is lost
 
-The head is framed by `framing`, then split into fields by llhttp, a second opinion that may refuse more but sees one
-head only: bodies and what follows them never reach it, so it cannot find a message where we see none.
+What is read: `heads` and `bodies`. What is written while a reply is on its way: `pending`.
 """
 
 import asyncio
 import fcntl
 import math
-import re
 import socket
 import struct
 import sys
 import termios
 import time
-from io import BytesIO
 from typing import Final, cast
 
-import httptools
-
-from llm_edge_agent.http.framing import (
-    CHUNKED,
-    HEAD,
-    ChunkedBody,
-    FramingError,
-    HeadScan,
-    body_length,
-    check_host,
-    keeps_alive,
-)
-from llm_edge_agent.http.inbound import REPEATED_BYTES, Inbound, ParsedHead
+from llm_edge_agent.http.bodies import BodyInPieces
+from llm_edge_agent.http.framing import CHUNKED, HEAD, FramingError, HeadScan
+from llm_edge_agent.http.heads import ParsedHead
+from llm_edge_agent.http.inbound import REPEATED_BYTES, Inbound
 from llm_edge_agent.http.messages import AbortReason, Again, Complete, Refusal, Request
 from llm_edge_agent.http.pending import BODYLESS, Pending, log_escaped
 
@@ -45,10 +33,6 @@ _STASH_BYTES = 64 * 1024
 _REPLIES_IN_A_ROW = 32
 """Pipelined requests answered before other connections get their turn."""
 
-# Those llhttp is given as they are; it knows some others, but gives CONNECT and PRI a meaning of their own.
-_METHODS = {
-    name.encode("ascii"): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
-}
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of no seconds: closing resets the connection."""
 _IDLE, _HEAD, _BODY, _REPLY, _LINGER, _CLOSING, _CLOSED = range(7)
@@ -59,12 +43,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_body_left",
-        "_body_started_s",
-        "_chunks",
         "_continuing",
         "_corked",
-        "_fields",
         "_flushed",
         "_inbound",
         "_keep",
@@ -93,7 +73,6 @@ class Connection(asyncio.Protocol):
         self._peer: str | None = None
         self._state = _CLOSED
         self.deadline_s = math.inf
-        self._fields: dict[bytes, bytes] = {}
         self._scan: HeadScan | None = None
         self._served = False
         """Whether a request was answered: until then the header timeout runs from the start of the connection."""
@@ -101,13 +80,9 @@ class Connection(asyncio.Protocol):
         self._whole: bytes | None = None
         """What was read, where it begins with the head of the request that is being answered."""
         self._keep = False
-        self._body: BytesIO | None = None
-        """What was read of a body that comes in pieces; hands it out without copying it."""
-        self._body_left = 0
-        self._chunks: ChunkedBody | None = None
-        self._body_started_s = 0.0
+        self._body: BodyInPieces | None = None
         self._received = 0
-        """Bytes of the body with its framing so far; while lingering, bytes discarded."""
+        """While lingering: bytes discarded."""
         self._pending: Pending | None = None
         self._stash = b""
         """Bytes after the request that is being answered, or that wait for their turn or for the write buffer."""
@@ -179,14 +154,6 @@ class Connection(asyncio.Protocol):
             self._pending.resume()
         elif self._state == _IDLE:
             self._rest()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """From llhttp, one field of the head."""
-        name = name.lower()
-        fields = self._fields
-        if name in fields:
-            value = fields[name] + b", " + value
-        fields[name] = value
 
     def expire(self) -> None:
         """From the sweep: the deadline of the present state has passed."""
@@ -311,7 +278,7 @@ class Connection(asyncio.Protocol):
     def _serve(self, data: bytes) -> None:
         """Answers the requests at the head of `data` one after the other, and puts away what cannot have its turn."""
         limits = self._inbound.limits
-        seen = self._inbound.seen
+        seen = self._inbound.reader.seen
         turns = _REPLIES_IN_A_ROW
         while data:
             if not turns or self.write_paused:
@@ -337,7 +304,7 @@ class Connection(asyncio.Protocol):
                 data = self._scan_head(data)
             else:
                 try:
-                    parsed = self._read_head(match, data[:end])
+                    parsed = self._inbound.reader.read(match, data[:end])
                 except FramingError as error:
                     self._refuse(error.refusal, error.detail)
                     return
@@ -387,40 +354,10 @@ class Connection(asyncio.Protocol):
         if match is None:
             return self._refuse("bad_request", "malformed head")
         try:
-            parsed = self._read_head(match, head)
+            parsed = self._inbound.reader.read(match, head)
         except FramingError as error:
             return self._refuse(error.refusal, error.detail)
         return self._exchange(parsed, scan.rest, 0)
-
-    def _read_head(self, match: re.Match[bytes], head: bytes) -> ParsedHead:
-        """A complete head, checked. Raises FramingError."""
-        raw = head
-        inbound = self._inbound
-        fields = self._fields = {}
-        verb, target, minor = match.groups()
-        method = _METHODS.get(verb)
-        if method is None:
-            method = verb.decode("ascii")
-            head = b"GET / HTTP/1.1" + head[match.end(3) :]
-        http_1_0 = minor == b"0"
-        try:
-            # A parser per head costs 0.5 us and has no past.
-            httptools.HttpRequestParser(self).feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # an offer that we do not take up: an ordinary request
-        except httptools.HttpParserError:
-            body_length(fields, http_1_0)
-            raise FramingError("bad_request", "malformed head") from None
-        length = body_length(fields, http_1_0)
-        check_host(fields, http_1_0)
-        located = inbound.targets.get(target)
-        if located is None or method == "CONNECT":
-            located = inbound.locate(method, target)
-        # After CONNECT the client may already speak to whom it thinks is at the other end.
-        keep = method != "CONNECT" and keeps_alive(fields.get(b"connection"), http_1_0)
-        parsed = ParsedHead(method, *located, fields, http_1_0, length, keep)
-        inbound.keep_head(raw, parsed)
-        return parsed
 
     def _exchange(self, parsed: ParsedHead, data: bytes, start: int) -> bytes:
         """A head is complete; what followed it begins at `start` of `data`."""
@@ -451,38 +388,22 @@ class Connection(asyncio.Protocol):
             request.body = data[start:end]
             return self._dispatch(request, data, end)
         self._state = _BODY
-        self._received = 0
-        self._body_started_s = request.received_s
-        if length == CHUNKED:
-            self._chunks = ChunkedBody(inbound.limits.max_body_bytes)
-        self._body_left = length
+        self._body = BodyInPieces(length, inbound.limits, request.received_s)
         return self._read_body(data, start)
 
     def _read_body(self, data: bytes, start: int) -> bytes:
-        request = self._request
+        request, body = self._request, self._body
         assert request is not None  # noqa: S101  set since the head
-        self._received += len(data) - start
-        limits = self._inbound.limits
-        self.deadline_s = self._body_started_s + limits.body_timeout_s + self._received / limits.body_bytes_per_s
-        if self._chunks is not None:
-            try:
-                end = self._chunks.feed(data, start)
-            except FramingError as error:
-                return self._refuse(error.refusal, error.detail)
-            if end < 0:
-                return b""
-            request.body = bytes(self._chunks.body)
-            self._chunks = None
-        else:
-            body = self._body
-            if body is None:
-                body = self._body = BytesIO()
-            end = start + self._body_left
-            self._body_left -= body.write(data[start:end] if start or end < len(data) else data)
-            if self._body_left:
-                return b""
-            request.body = body.getvalue()
-            self._body = None
+        assert body is not None  # noqa: S101  likewise
+        try:
+            end = body.feed(data, start)
+        except FramingError as error:
+            return self._refuse(error.refusal, error.detail)
+        self.deadline_s = body.deadline_s
+        if end < 0:
+            return b""
+        request.body = body.take()
+        self._body = None
         return self._dispatch(request, data, end)
 
     def _dispatch(self, request: Request, data: bytes, end: int) -> bytes:
@@ -587,7 +508,6 @@ class Connection(asyncio.Protocol):
         self._state = _CLOSED
         self._stash = b""
         self._scan = None
-        self._chunks = None
         self._body = None
         request, self._request = self._request, None
         pending, self._pending = self._pending, None

@@ -3,38 +3,20 @@
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.deadlines import Sweep
-from llm_edge_agent.http.framing import split_target
+from llm_edge_agent.http.heads import HeadReader
 from llm_edge_agent.http.messages import Again, Handler, Request
 from llm_edge_agent.http.pending import log_escaped
 
 if TYPE_CHECKING:
     from llm_edge_agent.http.connection import Connection
 
-_CACHED_TARGETS = 256
-_CACHED_TARGET_BYTES = 128
-_SEEN_HEADS = 512
-_SEEN_BYTES = 4 * 1024
 _REPEATED_REQUESTS = 1024
 REPEATED_BYTES = 8 * 1024
 """Longest request that is remembered whole: looking a large one up would cost more than it saves."""
-
-
-class ParsedHead(NamedTuple):
-    """What a request's head says, once it has passed every check."""
-
-    method: str
-    path: str
-    query: str
-    fields: dict[bytes, bytes]
-    http_1_0: bool
-    length: int
-    """Of the body, or framing.CHUNKED."""
-    keep: bool
-    """Whether the connection may go on after the reply."""
 
 
 class ReplyHeads:
@@ -74,11 +56,10 @@ class Inbound:
         "heads",
         "in_flight",
         "limits",
+        "reader",
         "refused_connections",
         "repeats",
-        "seen",
         "sweep",
-        "targets",
     )
 
     def __init__(self, handler: Handler, limits: ServerLimits, sweep: Sweep) -> None:
@@ -93,20 +74,9 @@ class Inbound:
         """Every reply ends its connection from now on."""
         self.closed = False
         """No connection may come in any more."""
-        self.targets: dict[bytes, tuple[str, str]] = {}
-        """Path and query of the origin-form targets seen of late, which are few."""
-        self.seen: dict[bytes, ParsedHead] = {}
-        """Heads seen of late, byte for byte: a client's next request often differs in its body only."""
+        self.reader = HeadReader()
         self.repeats: dict[bytes, Again] = {}
         """How whole requests, byte for byte, are answered again (see `Complete.again`)."""
-
-    def keep_head(self, raw: bytes, head: "ParsedHead") -> None:
-        """Keeps what reading a head gave, in a bounded table. Its fields are shared from then on: nobody changes
-        them."""
-        if len(raw) <= _SEEN_BYTES:
-            if len(self.seen) >= _SEEN_HEADS:
-                self.seen.clear()
-            self.seen[raw] = head
 
     def remember(self, raw: bytes, again: Again) -> None:
         """Keeps what a reply said of its request's return, in a bounded table."""
@@ -151,13 +121,3 @@ class Inbound:
                 self.handler.refuse("client_gone", "the client left before its request was complete", request)
             except Exception as error:
                 log_escaped(error)
-
-    def locate(self, method: str, target: bytes) -> tuple[str, str]:
-        """Path and query of a target that `targets` does not hold, which then may. Raises FramingError."""
-        located = split_target(method, target)
-        # What begins with a slash reads the same for every method but CONNECT.
-        if target.startswith(b"/") and len(target) <= _CACHED_TARGET_BYTES and method != "CONNECT":
-            if len(self.targets) >= _CACHED_TARGETS:
-                self.targets.clear()
-            self.targets[target] = located
-        return located
