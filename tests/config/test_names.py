@@ -49,6 +49,7 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("RUST_LOG", "hyper=trace,warn", "log_level", "warning"),
     ("HTTPS_PROXY", "http://u:p@proxy.test:3128", "https_proxy", Secret("http://u:p@proxy.test:3128")),
     ("https_proxy", "proxy.test:3128", "https_proxy", Secret("proxy.test:3128")),
+    ("PROMPT_CACHE", "off", "prompt_cache", "off"),
     ("NO_PROXY", "localhost, .test  10.0.0.0/8", "no_proxy", ("localhost", ".test", "10.0.0.0/8")),
 ]
 
@@ -62,7 +63,6 @@ HARMLESS = [
     ("L2_TTL_SECONDS", "3600"),
     ("L2_CONNECT_TIMEOUT_MS", "1000"),
     ("L2_TIMEOUT_MS", "100"),
-    ("PROMPT_CACHE", "off"),
     ("ROUTING_STRATEGY", "model"),
     ("RATE_LIMIT_ENABLED", "false"),
     ("RATE_LIMIT_RPM", "1000"),
@@ -217,7 +217,6 @@ def test_the_file_says_the_same_under_its_own_key(setting: Any, tmp_path: Path) 
         ("WORKERS", "auto"),
         ("WORKERS", "2"),
         ("ADMIN_API_KEY", "sk-admin"),
-        ("PROMPT_CACHE", "auto"),
         ("ENABLE_L2_CACHE", "true"),
         ("ROUTING_STRATEGY", "round-robin"),
         ("FALLBACKS", "gpt-4o=claude-opus-5,gpt-4o-mini;o3=gpt-4o"),
@@ -253,7 +252,7 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert (server.header_timeout_s, server.body_timeout_s, server.body_bytes_per_s) == (10, 30, 16384)
     assert (server.write_timeout_s, server.keepalive_timeout_s) == (60, 75)
     assert (config.max_response_bytes, config.max_json_depth) == (67108864, 128)
-    assert (config.response_metadata, config.translation_mode) == ("body", "lenient")
+    assert (config.response_metadata, config.translation_mode, config.prompt_cache) == ("body", "lenient", "auto")
     assert (config.log_level, config.log_format, config.metrics_enabled) == ("info", "auto", True)
     assert (config.auth_enabled, config.keys, config.warnings, config.config_file) == (False, (), (), None)
 

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_edge_agent.core.pricing import Price, PriceList, TokenUsage, cost_picodollars, picodollars_per_token, usd
+from llm_edge_agent.core.pricing import (
+    NO_EFFECT,
+    Price,
+    PriceList,
+    PromptCacheEffect,
+    TokenUsage,
+    cost_picodollars,
+    picodollars_per_token,
+    prompt_cache_effect,
+    usd,
+)
 
 PRICES = PriceList(
     base=Price(input=3_000_000, output=15_000_000, cache_read=300_000, cache_write=3_750_000, cache_write_1h=6_000_000),
@@ -76,3 +86,43 @@ def test_usd(picodollars: int, shown: str) -> None:
 @given(st.integers(-(10**20), 10**20))
 def test_usd_is_exact(picodollars: int) -> None:
     assert Decimal(usd(picodollars)) == Decimal(picodollars) / 10**12
+
+
+@pytest.mark.parametrize(
+    ("prices", "usage", "expected"),
+    [
+        (PRICES, TokenUsage(prompt_tokens=10), NO_EFFECT),
+        (PRICES, None, NO_EFFECT),
+        (None, TokenUsage(prompt_tokens=10, cache_read_tokens=4), NO_EFFECT),
+        (PRICES, TokenUsage(prompt_tokens=10, cache_read_tokens=4, off_list=True), NO_EFFECT),
+        (PRICES, TokenUsage(prompt_tokens=10, cache_read_tokens=4), (4 * 2_700_000, 0)),
+        (PRICES, TokenUsage(prompt_tokens=10, cache_write_tokens=4), (0, 4 * 750_000)),
+        (PRICES, TokenUsage(prompt_tokens=10, cache_write_1h_tokens=4), (0, 4 * 3_000_000)),
+        (PRICES, TokenUsage(prompt_tokens=10, cache_read_tokens=1, cache_write_tokens=2), (2_700_000, 1_500_000)),
+        (PRICES, TokenUsage(prompt_tokens=1001, cache_read_tokens=9, cache_write_1h_tokens=9), NO_EFFECT),
+        (PriceList(base=Price(input=4, output=1, cache_read=5, cache_write=3)), TokenUsage(prompt_tokens=9,
+            cache_read_tokens=1, cache_write_tokens=1), NO_EFFECT),
+        (PriceList(base=Price(input=4, output=1, cache_write=5)), TokenUsage(prompt_tokens=9,
+            cache_write_1h_tokens=2), (0, 2)),
+    ],
+)  # fmt: skip
+def test_what_the_prompt_cache_changed(
+    prices: PriceList | None, usage: TokenUsage | None, expected: PromptCacheEffect
+) -> None:
+    assert prompt_cache_effect(prices, usage) == expected
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))
+def test_the_net_effect_is_the_difference_to_the_bill_without_a_cache(
+    uncached: int, read: int, written: int, written_1h: int
+) -> None:
+    total = uncached + read + written + written_1h
+    usage = TokenUsage(
+        prompt_tokens=total, cache_read_tokens=read, cache_write_tokens=written, cache_write_1h_tokens=written_1h
+    )
+    effect = prompt_cache_effect(PRICES, usage)
+    plain = cost_picodollars(PRICES, TokenUsage(prompt_tokens=total))
+    billed = cost_picodollars(PRICES, usage)
+    assert plain is not None
+    assert billed is not None
+    assert effect.saved - effect.surcharge == plain - billed

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 
 
@@ -44,6 +44,7 @@ class Finished:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars: int = 0
+    prompt_cache: PromptCacheEffect = NO_EFFECT
     attempts: tuple[FinishedAttempt, ...] = (ATTEMPT,)
     error: ErrorKind | None = None
     upstream_status: int | None = 200

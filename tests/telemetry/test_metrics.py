@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage, usd
+from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage, usd
 from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
 from llm_edge_agent.telemetry.metrics import Metrics
 from tests.telemetry.exchanges import Finished, as_protocol, failed, hit
@@ -51,6 +51,8 @@ def test_a_cached_answer_moves_exactly_these() -> None:
         'llm_edge_cache_lookups_total{result="hit"}': "1",
         'llm_edge_cost_usd_total{provider="openai",model="gpt-5"}': "0.0",
         'llm_edge_cost_saved_usd_total{provider="openai",model="gpt-5"}': "0.00000125",
+        'llm_edge_prompt_cache_saved_usd_total{provider="openai",model="gpt-5"}': "0.0",
+        'llm_edge_prompt_cache_surcharge_usd_total{provider="openai",model="gpt-5"}': "0.0",
         'llm_edge_tokens_used_total{provider="openai",model="gpt-5"}': "0",
         'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="uncached"}': "0",
         'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="cache_read"}': "0",
@@ -66,11 +68,14 @@ def test_a_billed_answer_moves_tokens_by_kind_and_dollars() -> None:
         prompt_tokens=100, completion_tokens=30, cache_read_tokens=40, cache_write_tokens=10, cache_write_1h_tokens=5,
         reasoning_tokens=12,
     )  # fmt: skip
-    changes = moved(metrics, Finished(usage=usage, cost_picodollars=123_456_789_012_345))
+    effect = PromptCacheEffect(saved=36_000_000, surcharge=5_500_001)
+    changes = moved(metrics, Finished(usage=usage, cost_picodollars=123_456_789_012_345, prompt_cache=effect))
     labels = 'provider="openai",model="gpt-5"'
-    assert {name: value for name, value in changes.items() if "token" in name or "cost" in name} == {
+    assert {name: value for name, value in changes.items() if "token" in name or "usd" in name} == {
         f"llm_edge_cost_usd_total{{{labels}}}": "123.456789012345",
         f"llm_edge_cost_saved_usd_total{{{labels}}}": "0.0",
+        f"llm_edge_prompt_cache_saved_usd_total{{{labels}}}": "0.000036",
+        f"llm_edge_prompt_cache_surcharge_usd_total{{{labels}}}": "0.000005500001",
         f"llm_edge_tokens_used_total{{{labels}}}": "130",
         f'llm_edge_tokens_prompt_total{{{labels},kind="uncached"}}': "45",
         f'llm_edge_tokens_prompt_total{{{labels},kind="cache_read"}}': "40",

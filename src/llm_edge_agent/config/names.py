@@ -83,7 +83,7 @@ SETTINGS = (
     Setting("CACHE_POLICY", "cache.policy", forms.one_of("all", "deterministic", "off"), "cache.policy"),
     Setting("CACHE_SCOPE", "cache.scope", forms.one_of("tenant", "global"), "cache.scope"),
     Setting("TRANSLATION_MODE", "translation.mode", forms.one_of("lenient", "strict"), "translation_mode"),
-    Setting("PROMPT_CACHE", "translation.prompt_cache", forms.one_of("auto", "off"), None),
+    Setting("PROMPT_CACHE", "translation.prompt_cache", forms.one_of("auto", "off"), "prompt_cache"),
     Setting("", "translation.expose_thinking", forms.boolean, "expose_thinking"),
     Setting("", "translation.anthropic_version", forms.anthropic_version, "anthropic_version"),
     Setting(
@@ -150,7 +150,6 @@ FREE_SECTIONS = ("providers", "models", "aliases")
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
     "WORKERS": lambda value: value != 1,
     "ENABLE_L2_CACHE": bool,
-    "PROMPT_CACHE": lambda value: value != "off",
     "ADMIN_API_KEY": bool,
     "ROUTING_STRATEGY": lambda value: value != "model",
     "FALLBACKS": bool,

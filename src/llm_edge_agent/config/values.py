@@ -145,6 +145,8 @@ class AppConfig:
     """File: translation.expose_thinking."""
     anthropic_version: str = "2023-06-01"
     """File: translation.anthropic_version; sent upstream when the gateway builds the request."""
+    prompt_cache: Literal["auto", "off"] = "auto"
+    """Whether translated requests to Claude get breakpoints for the provider's prompt cache."""
     cache: CacheConfig = CacheConfig()
     server: ServerLimits = ServerLimits()
     max_response_bytes: int = 64 * 1024 * 1024

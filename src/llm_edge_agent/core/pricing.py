@@ -6,6 +6,7 @@ floating point appears only where a figure is shown. An unknown price is None, n
 
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -101,6 +102,34 @@ def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int 
     if usage.web_searches:
         cost += usage.web_searches * prices.web_search
     return cost
+
+
+class PromptCacheEffect(NamedTuple):
+    """What a provider's prompt cache changed on one bill, against the same tokens at the plain input price. The net is
+    `saved - surcharge`, and may be negative."""
+
+    saved: int = 0
+    """Picodollars that tokens read from the cache cost less. A provider that charges more for a read saves nothing."""
+    surcharge: int = 0
+    """Picodollars that tokens written to it cost more."""
+
+
+NO_EFFECT = PromptCacheEffect()
+
+
+def prompt_cache_effect(prices: PriceList | None, usage: TokenUsage | None) -> PromptCacheEffect:
+    """The effect on this bill; none where the bill is unknown or no cache was in play."""
+    if prices is None or usage is None or usage.off_list:
+        return NO_EFFECT
+    read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+    if not (read or written or written_1h):
+        return NO_EFFECT
+    price = prices.band(usage.prompt_tokens)
+    read_price = price.input if price.cache_read is None else price.cache_read
+    write_price = price.input if price.cache_write is None else price.cache_write
+    write_1h_price = write_price if price.cache_write_1h is None else price.cache_write_1h
+    surcharge = written * (write_price - price.input) + written_1h * (write_1h_price - price.input)
+    return PromptCacheEffect(max(0, read * (price.input - read_price)), max(0, surcharge))
 
 
 @lru_cache(maxsize=1024)

@@ -99,6 +99,7 @@ class ChatToMessages:
             headers=headers,
             warnings=translated.warnings,
             sent=translated.sent,
+            breakpoints=translated.breakpoints,
         )
 
     def answer(self, body: bytes, prepared: Prepared, *, created: int) -> Answer:

@@ -163,6 +163,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     sent: object = None
     """What a translation must remember until its answer comes; its own business."""
+    breakpoints: bool = False
+    """The gateway set breakpoints for the provider's prompt cache, as `TranslationOptions.prompt_cache` wants."""
 
 
 class Translator(Protocol):

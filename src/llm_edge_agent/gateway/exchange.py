@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
 
 Observer = Callable[[FinishedExchange], None]
@@ -48,6 +48,7 @@ class Exchange:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars = 0
+    prompt_cache: PromptCacheEffect = NO_EFFECT
     attempts: Sequence[Attempt] = ()
     error: ErrorKind | None = None
     upstream_status: int | None = None

@@ -23,14 +23,14 @@ from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.cache_key import cache_key
 from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
+from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.core.routing import Directory, Target
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS
-from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
+from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
 from llm_edge_agent.gateway.relay import Relay
 from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
@@ -67,7 +67,6 @@ class PipelineSettings:
     cache_policy: Literal["all", "deterministic", "off"]
     cache_scope: Literal["tenant", "global"]
     response_metadata: Literal["body", "headers", "off"]
-    translation: TranslationOptions
     timeouts: Timeouts
 
 
@@ -122,6 +121,7 @@ class Pipeline:
         upstreams: Mapping[str, Upstream],
         pool: UpstreamPool,
         answers: Answers | None,
+        prompt_caching: PromptCaching,
         sweep: Sweep,
         ids: RequestIds,
     ) -> None:
@@ -130,6 +130,7 @@ class Pipeline:
         self._upstreams = upstreams
         self._pool = pool
         self._answers = answers
+        self._prompt_caching = prompt_caching
         self._sweep = sweep
         self._ids = ids
         self._doors = {name: _Door(endpoint) for name, endpoint in ENDPOINTS.items()}
@@ -284,15 +285,18 @@ class Pipeline:
             raise GatewayError(
                 ErrorKind.UNSUPPORTED, f"Model `{call.model[:128]}` cannot be used on this endpoint.", param="model"
             )
+        options, trial = self._prompt_caching.options(miss.endpoint, call, target, exchange.principal.tenant)
         prepared = translator.request(
             call,
             target.model,
             target.upstream_model,
-            self._settings.translation,
+            options,
             ask_usage=upstream.ask_usage,
             passed=miss.passed,
         )
         exchange.warnings += prepared.warnings
+        if not prepared.breakpoints:
+            trial = None
         began_s = monotonic()
         tried = Attempt(upstream.name, target.upstream_model, began_s)
         exchange.attempts = (*exchange.attempts, tried)
@@ -303,8 +307,8 @@ class Pipeline:
             try:
                 if call.stream:
                     commit_by_s = began_s + self._settings.timeouts.answer_s
-                    return await self._relay(miss, target, upstream, translator, prepared, answer, commit_by_s)
-                return await self._whole(miss, target, upstream, translator, prepared, answer)
+                    return await self._relay(miss, target, upstream, translator, prepared, trial, answer, commit_by_s)
+                return await self._whole(miss, target, upstream, translator, prepared, trial, answer)
             except BaseException:
                 answer.close()
                 raise
@@ -323,6 +327,7 @@ class Pipeline:
         upstream: Upstream,
         translator: Translator,
         prepared: Prepared,
+        trial: Trial | None,
         answer: UpstreamAnswer,
     ) -> Complete:
         exchange = miss.exchange
@@ -338,7 +343,7 @@ class Pipeline:
                 upstream.health.failed()
             raise
         upstream.health.succeeded()
-        self._account(exchange, target, whole.usage)
+        self._account(exchange, target, trial, whole.usage)
         self._store(miss, target, whole)
         body = whole.body
         if self._in_body and miss.endpoint.in_body:
@@ -356,6 +361,7 @@ class Pipeline:
         upstream: Upstream,
         translator: Translator,
         prepared: Prepared,
+        trial: Trial | None,
         answer: UpstreamAnswer,
         commit_by_s: float,
     ) -> Relay:
@@ -376,7 +382,7 @@ class Pipeline:
             tried.ended_s = monotonic()
             tried.error = exchange.error
             exchange.upstream_s = (exchange.upstream_s or 0.0) + tried.ended_s - began_s
-            self._account(exchange, target, usage)
+            self._account(exchange, target, trial, usage)
             if exchange.error is not None and exchange.error.value.blame:
                 upstream.health.failed()
             if whole:
@@ -421,9 +427,13 @@ class Pipeline:
             raise
         return relay
 
-    def _account(self, exchange: Exchange, target: Target, usage: TokenUsage | None) -> None:
+    def _account(self, exchange: Exchange, target: Target, trial: Trial | None, usage: TokenUsage | None) -> None:
+        prices = target.model.prices
         exchange.usage = usage
-        exchange.cost_picodollars = cost_picodollars(target.model.prices, usage)
+        exchange.cost_picodollars = cost_picodollars(prices, usage)
+        exchange.prompt_cache = prompt_cache_effect(prices, usage)
+        if trial is not None and usage is not None:
+            self._prompt_caching.learn(trial, exchange.prompt_cache, prices, usage)
 
     def _store(self, miss: Miss, target: Target, answer: Answer) -> None:
         if miss.key is None or self._answers is None:

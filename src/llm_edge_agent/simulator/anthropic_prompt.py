@@ -64,8 +64,7 @@ def _block_segments(block: Body) -> Iterator[Segment]:
             inner = blocks(block.get("content") or [])
             for part in inner:
                 yield from _block_segments(part)
-            if ttl:
-                yield Segment(block["tool_use_id"], 0, ttl)
+            yield Segment(block["tool_use_id"], 0, ttl)  # a breakpoint is no part of the prefix that it ends
         case "thinking":
             yield text_segment(block["thinking"])
         case _:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage
 
 CacheStatus = Literal["hit", "miss", "bypass", "none"]
 """`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out."""
@@ -104,6 +104,11 @@ class FinishedExchange(Protocol):
     @property
     def saved_picodollars(self) -> int:
         """What a cache hit saved; else 0."""
+        ...
+
+    @property
+    def prompt_cache(self) -> PromptCacheEffect:
+        """What the provider's own prompt cache changed on this bill."""
         ...
 
     @property

@@ -18,6 +18,8 @@ from llm_edge_agent.telemetry.families import (
     DURATION,
     PICODOLLARS_PER_CELL_UNIT,
     PROMPT_READ,
+    PROMPT_SAVED,
+    PROMPT_SURCHARGE,
     PROMPT_UNCACHED,
     PROMPT_WRITE,
     PROVIDER_LATENCY,
@@ -99,6 +101,20 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
         ),
         _CounterSpec(
             "llm_edge_cost_saved_usd_total", "Dollars that cache hits did not cost.", f.spend, (((), (SAVED,)),), True
+        ),
+        _CounterSpec(
+            "llm_edge_prompt_cache_saved_usd_total",
+            "Dollars that tokens read from providers' prompt caches cost less than plain input.",
+            f.spend,
+            (((), (PROMPT_SAVED,)),),
+            True,
+        ),
+        _CounterSpec(
+            "llm_edge_prompt_cache_surcharge_usd_total",
+            "Dollars that tokens written to providers' prompt caches cost more than plain input.",
+            f.spend,
+            (((), (PROMPT_SURCHARGE,)),),
+            True,
         ),
         _CounterSpec("llm_edge_tokens_used_total", "Tokens billed.", f.spend, (((), (*prompt, *completion)),)),
         _CounterSpec("llm_edge_tokens_prompt_total", "Prompt tokens billed, by kind.", f.spend, prompt_parts),

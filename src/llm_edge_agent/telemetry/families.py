@@ -93,8 +93,8 @@ TTFT = Histogram(TTFT_BUCKETS_S, US_PER_S)
 CACHE_LATENCY = Histogram(CACHE_BUCKETS_S, NS_PER_S)
 
 PROMPT_UNCACHED, PROMPT_READ, PROMPT_WRITE, COMPLETION_TEXT, COMPLETION_REASONING = range(5)
-COST, SAVED = 5, 7
-SPEND_WIDTH = 9
+COST, SAVED, PROMPT_SAVED, PROMPT_SURCHARGE = 5, 7, 9, 11
+SPEND_WIDTH = 13
 """Cells of a spend row. Money takes two: whole microdollars, and the picodollars below one. Both only grow, so a
 reader never sees a carry half done, and neither fills up: one cell of picodollars would at nine million dollars."""
 PICODOLLARS_PER_CELL_UNIT = 10**6

@@ -37,6 +37,8 @@ from llm_edge_agent.telemetry.families import (
     OTHER,
     PICODOLLARS_PER_CELL_UNIT,
     PROMPT_READ,
+    PROMPT_SAVED,
+    PROMPT_SURCHARGE,
     PROMPT_UNCACHED,
     PROMPT_WRITE,
     PROVIDER_LATENCY,
@@ -322,6 +324,8 @@ class Metrics:
             if read or written:
                 _add(cells, row + PROMPT_READ, read)
                 _add(cells, row + PROMPT_WRITE, written)
+                _add_money(cells, row + PROMPT_SAVED, exchange.prompt_cache.saved)
+                _add_money(cells, row + PROMPT_SURCHARGE, exchange.prompt_cache.surcharge)
             if reasoning:
                 _add(cells, row + COMPLETION_REASONING, reasoning)
         cost = exchange.cost_picodollars

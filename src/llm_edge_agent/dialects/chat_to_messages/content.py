@@ -179,12 +179,13 @@ def _plain_text(data: str, param: str) -> str:
     return value
 
 
-def limit_cache_markers(holders: Iterable[Json], reserved: int, losses: Losses) -> None:
+def limit_cache_markers(holders: Iterable[Json], reserved: int, losses: Losses) -> bool:
     """Keeps the last markers that Anthropic's bound allows. `holders` are all blocks and tools in the order of the
-    prompt, `reserved` counts markers elsewhere."""
+    prompt, `reserved` counts markers elsewhere. Whether there are any."""
     marked = [holder for holder in holders if "cache_control" in holder]
     excess = len(marked) + reserved - MAX_CACHE_MARKERS
     if excess > 0:
         losses.dropped("cache_control")
         for holder in marked[:excess]:
             del holder["cache_control"]
+    return bool(marked) or reserved > 0

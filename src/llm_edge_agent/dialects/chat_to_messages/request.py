@@ -12,7 +12,7 @@ import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model
-from llm_edge_agent.dialects.chat_to_messages import reasoning, structured, tools
+from llm_edge_agent.dialects.chat_to_messages import breakpoints, reasoning, structured, tools
 from llm_edge_agent.dialects.chat_to_messages.content import PartReader, limit_cache_markers
 from llm_edge_agent.dialects.chat_to_messages.conversation import Conversation
 from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, TranslationOptions
@@ -85,7 +85,7 @@ def translate_request(
             raise GatewayError(ErrorKind.INVALID_JSON, "We could not parse the JSON body of your request.")
         given = present(request)
         given |= {key: request[key] for key in ("model", "messages") if key in request}  # null is no default for these
-        return _Request(given, model, options).translate(upstream_model)
+        return _Request(given, model, options, len(body)).translate(upstream_model)
     except RecursionError:
         raise GatewayError(ErrorKind.INVALID_JSON, "The request is nested too deeply.") from None
 
@@ -93,8 +93,9 @@ def translate_request(
 class _Request:
     """One translation under way: `_out` grows member by member."""
 
-    def __init__(self, request: Json, model: Model, options: TranslationOptions) -> None:
+    def __init__(self, request: Json, model: Model, options: TranslationOptions, body_bytes: int) -> None:
         self._in = request
+        self._body_bytes = body_bytes
         self._model = model
         self._rules = model.rules
         self._options = options
@@ -121,7 +122,8 @@ class _Request:
         thought, max_tokens = self._max_tokens(stream, thought)
         self._soften_choice(plan, thought)
         system = self._system(conversation)
-        self._limit_markers(plan, system, conversation)
+        marked = self._limit_markers(plan, system, conversation)
+        cached = self._prompt_cache(plan, system, conversation, marked=marked)
 
         out: Json = {"model": upstream_model if upstream_model is not None else requested, "max_tokens": max_tokens}
         if system:
@@ -150,7 +152,13 @@ class _Request:
             tool_ids=conversation.tool_ids,
         )
         betas = tuple({**parts.betas, **self._betas})
-        return Translated(body=msgspec.json.encode(out), sent=sent, warnings=self._losses.warnings(), betas=betas)
+        return Translated(
+            body=msgspec.json.encode(out),
+            sent=sent,
+            warnings=self._losses.warnings(),
+            betas=betas,
+            breakpoints=cached,
+        )
 
     def _required(self, key: str) -> str:
         for name in ("model", "messages"):
@@ -255,14 +263,28 @@ class _Request:
         lines = [{"type": "text", "text": line} for line in self._system_lines]
         return [*blocks, *conversation.system, *lines]
 
-    def _limit_markers(self, plan: tools.ToolPlan, system: list[Json], conversation: Conversation) -> None:
+    def _limit_markers(self, plan: tools.ToolPlan, system: list[Json], conversation: Conversation) -> bool:
+        """Whether the client set any."""
         holders = [*plan.tools, *system]
         for message in conversation.messages:
             for block in message["content"]:
                 inner = block.get("content")
                 holders += inner if isinstance(inner, list) else []
                 holders.append(block)
-        limit_cache_markers(holders, 1 if "cache_control" in self._in else 0, self._losses)
+        return limit_cache_markers(holders, 1 if "cache_control" in self._in else 0, self._losses)
+
+    def _prompt_cache(
+        self, plan: tools.ToolPlan, system: list[Json], conversation: Conversation, *, marked: bool
+    ) -> bool:
+        """Sets our own breakpoints, unless the client has its own or says that it wants no others."""
+        explicit = members(self._in.get("prompt_cache_options", {}), "prompt_cache_options").get("mode") == "explicit"
+        if not self._options.prompt_cache or marked or explicit:
+            return False
+        minimum = self._rules.min_cacheable_tokens
+        if not breakpoints.worth_marking(self._body_bytes, minimum, plan.tools, conversation.messages):
+            return False
+        breakpoints.place(plan.tools, system, conversation.messages)
+        return True
 
     def _thinking(self, out: Json, thought: reasoning.Reasoning, form: Json | None) -> None:
         if thought.thinking is not None:

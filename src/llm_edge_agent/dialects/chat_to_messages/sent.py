@@ -31,6 +31,8 @@ class Translated(msgspec.Struct, frozen=True, kw_only=True):
     """`dropped:<field>` / `changed:<field>` items for `x-llm-edge-warnings`, in order, without repeats."""
     betas: tuple[str, ...] = ()
     """Values for the `anthropic-beta` header."""
+    breakpoints: bool = False
+    """The gateway set breakpoints for the provider's prompt cache."""
 
 
 class TranslationOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,3 +42,5 @@ class TranslationOptions(msgspec.Struct, frozen=True, kw_only=True):
     anthropic_version: str = "2023-06-01"
     default_max_tokens: int = 16_000
     default_max_tokens_stream: int = 32_000
+    prompt_cache: bool = False
+    """Set breakpoints for the provider's prompt cache where the client set none."""
