@@ -13,8 +13,9 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from llm_edge_agent.app import AppState, GatewayServer, initialize_app_state
+from llm_edge_agent.app import AppState, initialize_app_state
 from llm_edge_agent.config import AppConfig, GatewayKey, ProviderConfig, Secret, ServerLimits
+from llm_edge_agent.serving import GatewayServer
 from tests.e2e.raw_client import Answer, Wire, connected, request_bytes
 from tests.e2e.scripted_upstream import ANSWER_CANARY
 

@@ -10,8 +10,8 @@ from llm_edge_agent.cli.messages import fail
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from llm_edge_agent.app import GatewayServer
     from llm_edge_agent.cli.chat import ChatClient, Completion
+    from llm_edge_agent.serving import GatewayServer
 
 GPT, CLAUDE = "gpt-5.5", "claude-sonnet-5"
 QUESTION = "What does an LLM gateway do?"

@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from llm_edge_agent.app import GatewayServer, initialize_app_state
+from llm_edge_agent.app import initialize_app_state
 from llm_edge_agent.config import AppConfig, ProviderConfig, Secret
+from llm_edge_agent.serving import GatewayServer
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 
 HOST = "127.0.0.1"

@@ -11,8 +11,8 @@ from llm_edge_agent.cli.messages import alarm, fail, note, warn
 from llm_edge_agent.cli.options import Level, Options, options_of
 
 if TYPE_CHECKING:
-    from llm_edge_agent.app import GatewayServer
     from llm_edge_agent.config import AppConfig
+    from llm_edge_agent.serving import GatewayServer
 
 
 def serve(
@@ -40,7 +40,7 @@ def run(options: Options, flags: Mapping[str, object]) -> None:
     """Serves with the configuration of `options` and `flags`, then ends the command."""
     import uvloop
 
-    from llm_edge_agent.app import serve_until_signalled
+    from llm_edge_agent.serving import serve_until_signalled
 
     config = options.load(flags)
     for warning in config.warnings:
