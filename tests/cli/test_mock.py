@@ -1,6 +1,8 @@
 """`mock`: a simulator that SDKs can be pointed at."""
 
+import json
 import signal
+import urllib.request
 from pathlib import Path
 
 import openai
@@ -37,6 +39,16 @@ def test_fails_as_often_as_told(tmp_path: Path) -> None:
         ):
             sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": "Hello"}])
         assert caught.value.status_code in (429, 500, 503)
+        assert simulator.stop() == 0
+
+
+def test_records_and_serves_further_models_when_told(tmp_path: Path) -> None:
+    with program(tmp_path, "mock", "--port", "0", "--record", "--model", "own-model", *FAST) as simulator:
+        urls = base_urls(simulator.wait_for("ANTHROPIC_BASE_URL="))
+        with openai.OpenAI(base_url=urls["OPENAI_BASE_URL"], api_key="any", max_retries=0, timeout=20) as sdk:
+            sdk.chat.completions.create(model="own-model", messages=[{"role": "user", "content": "Hello"}])
+        with urllib.request.urlopen(f"{urls['ANTHROPIC_BASE_URL']}/simulator/billing", timeout=5) as shown:
+            assert [bill["model"] for bill in json.load(shown)["billed"]] == ["own-model"]
         assert simulator.stop() == 0
 
 

@@ -11,6 +11,7 @@ from tests.simulator.direct import ANTHROPIC_KEY, MESSAGES, ask, message, simula
 OLD, NEW = "2023-06-01", "2026-10-21"
 USE = {"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": {"city": "Paris"}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sunny"}
+HOUR: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 MARK: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 
 
@@ -155,6 +156,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("format in anyOf", OLD, message(output_config=schema(properties={"a": {"anyOf": [{"type": "null"}, {"type": "object"}]}})), "output_config.format.schema: For 'object' type"),
     ("format and prefill", OLD, talk(user("x"), assistant(text("{")), output_config=schema()), "Prefilling assistant messages is not supported when"),
     ("five breakpoints", OLD, message(system=[text("x", **MARK)] * 4, tools=[tool(**MARK)]), "A maximum of 4 blocks with cache_control may be provided. Found 5."),
+    ("long after short", OLD, message(system=[text("x", **MARK), text("y", **HOUR)]), "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`."),
     ("cache ttl", OLD, message(system=[text("x", cache_control={"type": "ephemeral", "ttl": "2h"})]), "system.0.text.cache_control.ephemeral.ttl: Input should be '5m' or '1h'"),
     ("too long", OLD, message("x" * 900_000), "prompt is too long: 225000 tokens > 200000 maximum"),
     ("bad directive", OLD, message("[[sim: mode=explode]]"), "sim directive: mode is one of"),
@@ -189,6 +191,7 @@ ACCEPTED: list[tuple[str, str, dict[str, Any]]] = [
     ("format with references", OLD, message(output_config=schema(properties={"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "#/$defs/x"}}, **{"$defs": {"x": {"type": "string", "pattern": "^a(?:b)$"}}}))),
     ("server tool", NEW, message(tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}])),
     ("four breakpoints", OLD, message(system=[text("x", **MARK)] * 4)),
+    ("short after long", OLD, message(system=[text("x", **HOUR), text("y", **MARK)], tools=[tool(**HOUR)])),
     ("document", NEW, talk(document(type="text", media_type="text/plain", data="x"))),
     ("deprecated model", OLD, message(model="claude-sonnet-4-5")),
     ("disabled where thinking is off anyway", OLD, message(model="claude-opus-4-7", thinking={"type": "disabled"})),

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_edge_agent.simulator.openai_sealed_reasoning import seal
 from tests.simulator.direct import CHAT, MESSAGES, SCHEMA, ask, chat, function, message, simulator, tool, user
 
 JSON = st.recursive(
@@ -60,6 +61,33 @@ TALKS: list[dict[str, Any]] = [
         ],
     },
 ]
+RESPONSES = "/v1/responses"
+ITEMS: list[dict[str, Any]] = [
+    {
+        "model": "gpt-5.6",
+        "instructions": "x",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "call get_weather"}]},
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": seal("x", 8)},
+            {"type": "function_call", "call_id": "a", "name": "get_weather", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "a", "output": [{"type": "input_text", "text": "x"}]},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "x"}]},
+            {"role": "user", "content": [{"type": "input_image", "image_url": "https://example.com/"}]},
+        ],
+        "tools": [{"type": "function", "name": "get_weather", "parameters": SCHEMA}, {"type": "custom", "name": "n"}],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "n"}]},
+        "text": {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+        "store": False,
+        "stream": True,
+    },
+]
+COMPLETIONS = "/v1/completions"
+PROMPTS: list[dict[str, Any]] = [
+    {"model": "instruct", "prompt": ["x", "y"], "n": 2, "echo": True, "logprobs": 2, "stop": ["z"], "max_tokens": 9},
+    {"model": "instruct", "prompt": [1, 2], "stream": True, "stream_options": {"include_usage": True}},
+]
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:
@@ -93,7 +121,7 @@ def spoiled(draw: st.DrawFn, bodies: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 async def judged(path: str, body: dict[str, Any]) -> None:
-    sim = simulator()
+    sim = simulator(extra_models=("instruct",))
     got = await asyncio.wait_for(ask(sim, path, body), 20)
     assert got.status in (200, 400, 404)
     if got.status != 200:
@@ -112,3 +140,15 @@ def test_spoiled_chats(body: dict[str, Any]) -> None:
 @given(spoiled(TALKS))
 def test_spoiled_messages(body: dict[str, Any]) -> None:
     asyncio.run(judged(MESSAGES, body))
+
+
+@settings(deadline=None, max_examples=300)
+@given(spoiled(ITEMS))
+def test_spoiled_responses(body: dict[str, Any]) -> None:
+    asyncio.run(judged(RESPONSES, body))
+
+
+@settings(deadline=None, max_examples=100)
+@given(spoiled(PROMPTS))
+def test_spoiled_completions(body: dict[str, Any]) -> None:
+    asyncio.run(judged(COMPLETIONS, body))

@@ -115,6 +115,11 @@ async def test_openai_other_endpoints(gpt: openai.AsyncOpenAI, running: RunningS
     assert decoded.data[1].embedding == pytest.approx(plain.data[1].embedding, abs=1e-6)
     assert plain.data[0].embedding != plain.data[1].embedding
     assert plain.usage.total_tokens == 2
+    assert running.simulator.billed[-1].input_tokens == 2
+    with pytest.raises(openai.RateLimitError):
+        await gpt.embeddings.create(
+            model="text-embedding-3-small", input="[[sim: status=429]]", encoding_format="float"
+        )
 
 
 @pytest.mark.parametrize(

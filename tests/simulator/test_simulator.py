@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llm_edge_agent.http.messages import Complete
+from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.simulator import Simulator, SimulatorSettings
 from tests.simulator.direct import (
     ANTHROPIC_KEY,
@@ -183,8 +184,29 @@ async def test_the_provider_follows_from_path_and_headers() -> None:
     openai = await ask(sim, "/v1/models", b"", method="GET")
     assert openai.json["object"] == "list"
     claude = await ask(sim, "/v1/models", b"", ANTHROPIC_KEY, "GET")
-    assert claude.json["has_more"] is False
+    assert claude.json["data"][0]["type"] == "model"
     assert (await ask(sim, "/", b"", method="HEAD")).status == 200
+
+
+async def test_models_by_pages() -> None:
+    sim = simulator()
+
+    async def page(query: str) -> Any:
+        asked = Request("GET", "/v1/models", query, {name.encode(): v.encode() for name, v in ANTHROPIC_KEY.items()})
+        reply = sim.handle(asked)
+        assert isinstance(reply, Complete)
+        return json.loads(reply.body)
+
+    everything = await page("limit=1000")
+    ids = [item["id"] for item in everything["data"]]
+    assert (everything["has_more"], everything["first_id"], everything["last_id"]) == (False, ids[0], ids[-1])
+    middle = await page(f"limit=2&after_id={ids[0]}")
+    assert ([item["id"] for item in middle["data"]], middle["has_more"]) == (ids[1:3], True)
+    before = await page(f"limit=2&before_id={ids[1]}")
+    assert ([item["id"] for item in before["data"]], before["has_more"]) == (ids[:1], False)
+    assert (await page(f"after_id={ids[-1]}"))["data"] == []
+    for wrong in ("limit=0", "limit=x", "after_id=nothing"):
+        assert (await page(wrong))["error"]["type"] == "invalid_request_error"
 
 
 async def test_refusals_of_the_server_are_in_the_dialect() -> None:

@@ -18,6 +18,15 @@ def mock(
         float, typer.Option(help="Part of the requests that fail (429, 500, 503, 529).", min=0, max=1)
     ] = 0,
     jitter: Annotated[float, typer.Option(help="Waits vary by up to this part of themselves.", min=0, max=1)] = 0,
+    model: Annotated[list[str] | None, typer.Option(help="Serve this model too, on the OpenAI side.")] = None,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="For tests: keep the last requests and answers byte for byte, and answer under /simulator/ "
+            "(billing, exchanges, behaviour).",
+        ),
+    ] = False,
 ) -> None:
     """Serve a simulated OpenAI and Anthropic API until SIGTERM or Ctrl-C, and print its base URLs."""
     import uvloop
@@ -25,7 +34,12 @@ def mock(
     from llm_edge_agent.simulator import SimulatorSettings
 
     settings = SimulatorSettings(
-        latency_s=latency, tokens_per_s=tokens_per_second, error_rate=error_rate, jitter=jitter
+        latency_s=latency,
+        tokens_per_s=tokens_per_second,
+        error_rate=error_rate,
+        jitter=jitter,
+        extra_models=tuple(model or ()),
+        record=record,
     )
 
     async def serve_until_signalled() -> None:

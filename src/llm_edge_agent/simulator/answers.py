@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -115,6 +115,13 @@ def answer(turn: Turn) -> Answer:
     if calls and turn.directives.finish is None:
         return _limited(turn, "", calls)
     return _limited(turn, _text(turn), ())
+
+
+def declining(said: Answer, words: str) -> Answer:
+    """The answer; a refusal says `words` and nothing else, as where a refusal is a text of its own."""
+    if said.finish != "refusal":
+        return said
+    return replace(said, text=words, calls=(), text_tokens=tokens.count(words), calls_tokens=0)
 
 
 def seeded(*parts: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_edge_agent.simulator.anthropic_errors import invalid
 from llm_edge_agent.simulator.catalog import AnthropicModel
+from llm_edge_agent.simulator.documents import MAX_PAGES, MAX_PAGES_LARGE, pages
 from llm_edge_agent.simulator.refusals import Refused
 
 Block = Mapping[str, Any]
@@ -45,6 +46,7 @@ def check(messages: Sequence[Mapping[str, Any]], model: AnthropicModel, version:
         yield invalid("messages: at least one message is required")
     for index, message in enumerate(messages):
         yield from _message(index, message, model, version, last=index == len(messages) - 1)
+    yield from _pages(messages, model)
     turns = merged(messages)
     if turns and turns[0].role != "user":
         yield invalid('messages: first message must use the "user" role')
@@ -126,6 +128,15 @@ def _source(source: Block, where: str) -> Iterator[Refused]:
             yield invalid(f"{where}.base64.data: The PDF specified was not valid.")
     elif source["type"] == "url" and not source["url"].startswith("https://"):
         yield invalid(f"{where}.url: Only HTTPS URLs are supported.")
+
+
+def _pages(messages: Sequence[Mapping[str, Any]], model: AnthropicModel) -> Iterator[Refused]:
+    most = MAX_PAGES_LARGE if model.context_window >= 1_000_000 else MAX_PAGES
+    sources = [
+        block["source"] for message in messages for block in blocks(message["content"]) if block["type"] == "document"
+    ]
+    if sum(pages(source["data"]) for source in sources if source["type"] == "base64") > most:
+        yield invalid(f"A maximum of {most} PDF pages may be provided.")
 
 
 def _tool_pairs(turns: Sequence[Turn]) -> Iterator[Refused]:

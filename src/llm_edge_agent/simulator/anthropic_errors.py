@@ -1,9 +1,11 @@
 """Anthropic's errors: the body, the words for each problem of shape, and the realistic error of each status."""
 
+import random
 from typing import Any
 
 import msgspec
 
+from llm_edge_agent.simulator.directives import Directives
 from llm_edge_agent.simulator.refusals import Refused
 from llm_edge_agent.simulator.shapes import Problem
 
@@ -23,7 +25,10 @@ def body(refused: Refused, request_id: str) -> bytes:
 
 def error_object(refused: Refused) -> dict[str, Any]:
     """The body without the request id."""
-    return {"type": "error", "error": {"type": refused.kind, "message": refused.message}}
+    error: dict[str, Any] = {"type": refused.kind, "message": refused.message}
+    if refused.code is not None:
+        error["details"] = {"error_code": refused.code}
+    return {"type": "error", "error": error}
 
 
 def invalid(message: str, status: int = 400) -> Refused:
@@ -97,6 +102,30 @@ def of_status(status: int) -> Refused:
     default = ("api_error" if status >= 500 else "invalid_request_error", f"The request failed with status {status}.")
     kind, message = _BY_STATUS.get(status, default)
     return Refused(status, kind, message)
+
+
+_BY_NAME = {
+    "contract_spend_limit_reached": (429, "rate_limit_error", "Your organization has reached its contracted spend."),
+    "enforced_spend_limit_reached": (429, "rate_limit_error", "You have reached your specified API usage limits."),
+    "ramp_limit_exceeded": (429, "rate_limit_error", "Your usage grew faster than your organization's ramp limit."),
+    "request_body_too_large_after_decoding": (413, "invalid_request_error", "Request exceeds the maximum size"),
+}
+"""Errors that are told apart by `error.details.error_code`."""
+
+
+def raise_directed(directives: Directives, rng: random.Random) -> None:
+    """Raises the error that the request's own directives ask for, if it is its turn."""
+    if not directives.unlucky(rng):
+        return
+    if directives.error is not None:
+        if directives.error not in _BY_NAME:
+            raise invalid(f"sim directive: error is one of {', '.join(_BY_NAME)}")
+        status, kind, message = _BY_NAME[directives.error]
+        refused = Refused(status, kind, message, code=directives.error)
+    else:
+        refused = of_status(directives.status or rng.choice((429, 500, 529)))
+    refused.headers = directives.retry_headers()
+    raise refused
 
 
 def no_such_model(name: str) -> Refused:

@@ -1,6 +1,7 @@
 """POST /v1/messages and /v1/messages/count_tokens: whole messages and streams of events."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -34,15 +35,13 @@ def messages(state: State, asked: Asked, body: Any) -> Ready:
     prompt_tokens = prompts.prompt_tokens(segments)
     if prompt_tokens > model.context_window:
         raise anthropic_errors.invalid(f"prompt is too long: {prompt_tokens} tokens > {model.context_window} maximum")
-    if directives.status is not None:
-        refused = anthropic_errors.of_status(directives.status)
-        refused.headers = directives.retry_headers()
-        raise refused
+    anthropic_errors.raise_directed(directives, state.rng)
     _check_thinking(state, body, model)
     use = state.cache.explicit(model.id, segments, model.min_cacheable_tokens, asked.now_s)
     reasoning = thought(prompt) if anthropic_rules.thinking_on(body, model) else ""
     said = answer(anthropic_prompt.turn(body, directives, prompt, reasoning))
-    reply = Reply(state, body, model, said, prompt_tokens, use, redacted=directives.think == "redacted")
+    redacted = directives.think == "redacted"
+    reply = Reply(state, body, model, said, prompt_tokens, use, redacted=redacted, pings=directives.pings)
     return Ready(
         body=b"" if body.get("stream") else to_json(reply.whole()),
         pieces=reply.pieces if body.get("stream") else None,
@@ -61,10 +60,11 @@ def count_tokens(state: State, asked: Asked, body: Any) -> Ready:
 
 
 def _checked(state: State, asked: Asked, body: Any, shape: Record) -> AnthropicModel:
-    betas = asked.headers.get("anthropic-beta", "").replace(" ", "").split(",")
-    allowed = {name for name, beta in BETA_MEMBERS.items() if any(each.startswith(beta) for each in betas)}
-    plain = {key: each for key, each in body.items() if key not in allowed} if isinstance(body, dict) else body
-    if (problem := shape.problem(plain, ())) is not None:
+    betas = [each.strip() for each in asked.headers.get("anthropic-beta", "").split(",")]
+    opened = {
+        name: member for name, (beta, member) in BETA_MEMBERS.items() if any(each.startswith(beta) for each in betas)
+    }
+    if (problem := replace(shape, optional={**shape.optional, **opened}).problem(body, ())) is not None:
         raise anthropic_errors.shape_refusal(problem)
     model = state.catalog.anthropic.get(body["model"])
     if model is None or model.retired:
@@ -106,12 +106,14 @@ class Reply:
         use: CacheUse,
         *,
         redacted: bool,
+        pings: int = 0,
     ) -> None:
         self.body = body
         self.model = model
         self.said = said
         self.use = use
         self.prompt_tokens = prompt_tokens
+        self.pings = pings
         self.id = state.identifier("msg_01", 22)
         display = (body.get("thinking") or {}).get("display")
         shows = display == "summarized" or (display is None and model.shows_thinking)
@@ -203,13 +205,16 @@ class Reply:
         return self._message(self.content, self._final_usage()) | self._ending()
 
     def pieces(self) -> Iterator[Piece]:
-        """message_start, each block with a ping in the first, message_delta, message_stop."""
+        """message_start, each block with a ping in the first (and `pings` before each delta), message_delta,
+        message_stop."""
         yield Piece(named_event({"type": "message_start", "message": self._message([], self._usage(1))}))
         for index, block in enumerate(self.content):
             yield Piece(named_event(_start(index, block)))
             if index == 0:
                 yield Piece(named_event({"type": "ping"}))
             for delta, weight in _deltas(block):
+                for _ in range(self.pings):
+                    yield Piece(named_event({"type": "ping"}))
                 yield Piece(named_event({"type": "content_block_delta", "index": index, "delta": delta}), weight)
             yield Piece(named_event({"type": "content_block_stop", "index": index}))
         usage = {key: each for key, each in self._final_usage().items() if key not in _START_ONLY}

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from llm_edge_agent.simulator.answers import ToolSpec, Turn
 from llm_edge_agent.simulator.anthropic_conversation import blocks, merged
 from llm_edge_agent.simulator.directives import Directives
+from llm_edge_agent.simulator.documents import PAGE_TOKENS, pages
 from llm_edge_agent.simulator.prompts import Segment, image_segment, json_segment, text_segment
 
 Body = Mapping[str, Any]
@@ -57,6 +58,8 @@ def _block_segments(block: Body) -> Iterator[Segment]:
             yield text_segment(block["text"], ttl)
         case "image":
             yield image_segment(block["source"], ttl)
+        case "document" if block["source"]["type"] == "base64":
+            yield Segment(block["source"]["data"], pages(block["source"]["data"]) * PAGE_TOKENS, ttl)
         case "tool_use":
             yield text_segment(block["name"])
             yield json_segment(block["input"], ttl)

@@ -207,19 +207,33 @@ def _thinking_in_history(body: Body) -> Iterator[Refused]:
 
 
 def _breakpoints(body: Body) -> Iterator[Refused]:
-    found = count_breakpoints(body)
-    if found > MAX_BREAKPOINTS:
-        yield invalid(f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided. Found {found}.")
+    found = breakpoints(body)
+    if len(found) > MAX_BREAKPOINTS:
+        yield invalid(f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided. Found {len(found)}.")
+    if "5m" in found and "1h" in found[found.index("5m") :]:
+        yield invalid(
+            "cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. "
+            "Note that blocks are processed in the following order: `tools`, `system`, `messages`."
+        )
 
 
-def count_breakpoints(value: Any) -> int:
-    """How many `cache_control` members hold a value, at any depth but inside schemas and tool inputs."""
+def breakpoints(body: Body) -> list[str]:
+    """The lifetimes that `cache_control` asks for, in the order of the cache: tools, system, messages, the whole."""
+    parts = [body.get("tools"), body.get("system"), body.get("messages"), {"cache_control": body.get("cache_control")}]
+    return [ttl for part in parts for ttl in _marked(part)]
+
+
+def _marked(value: Any) -> Iterator[str]:
+    """At any depth but inside schemas and tool inputs; a block comes after what it holds."""
     if isinstance(value, list):
-        return sum(count_breakpoints(each) for each in value)
-    if not isinstance(value, Mapping):
-        return 0
-    nested = sum(count_breakpoints(each) for key, each in value.items() if key not in ("input", "input_schema"))
-    return nested + (1 if value.get("cache_control") else 0)
+        for each in value:
+            yield from _marked(each)
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if key not in ("input", "input_schema", "cache_control"):
+                yield from _marked(each)
+        if value.get("cache_control"):
+            yield value["cache_control"].get("ttl") or "5m"
 
 
 def schema_problem(schema: Any) -> str | None:

@@ -1,5 +1,6 @@
 """The request bodies of Anthropic's Messages API: every member, its type and its range (SDK 2.12 types)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,9 +219,18 @@ MESSAGES = Record(
 )
 COUNT_TOKENS = Record(_REQUIRED, _COUNTED)
 
-BETA_MEMBERS = {
-    "context_management": "context-management-",
-    "mcp_servers": "mcp-client-",
-    "output_format": "structured-outputs-",
+_MCP_SERVER = Record(
+    {"type": Choice(("url",)), "url": TEXT, "name": TEXT},
+    {"authorization_token": Nullable(TEXT), "tool_configuration": Nullable(OBJECT)},
+)
+_EDIT = Record({"type": TEXT}, open=True)
+BETA_MEMBERS: Mapping[str, tuple[str, Shape]] = {
+    "compaction": ("compact-", Nullable(OBJECT)),
+    "context_management": ("context-management-", Nullable(Record(optional={"edits": ListOf(_EDIT)}))),
+    "fallback_credit_token": ("fallback-credit-", Nullable(OBJECT)),
+    "fallbacks": ("server-side-fallback-", Nullable(Either({list: ListOf(OBJECT), dict: OBJECT}, "a valid list"))),
+    "mcp_servers": ("mcp-client-", ListOf(_MCP_SERVER, high=20)),
+    "output_format": ("structured-outputs-", Nullable(OBJECT)),
+    "thread": ("message-threads-", Nullable(OBJECT)),
 }
-"""Top-level members that exist only beside a value of `anthropic-beta` that starts so."""
+"""Top-level members that exist only beside a value of `anthropic-beta` that starts so, and their shapes."""

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from llm_edge_agent.simulator import anthropic_errors, prompts
 from llm_edge_agent.simulator.answers import seeded
 from llm_edge_agent.simulator.anthropic_messages import count_tokens, messages
+from llm_edge_agent.simulator.behaviour import Limits
 from llm_edge_agent.simulator.catalog import AnthropicModel
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
 from llm_edge_agent.simulator.refusals import Refused
@@ -26,6 +28,7 @@ class AnthropicSide:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._told = 0
         self._posts: dict[str, Endpoint] = {
             "/v1/messages": messages,
             "/v1/messages/count_tokens": count_tokens,
@@ -47,7 +50,7 @@ class AnthropicSide:
         if asked.path == "/v1/models" or asked.path.startswith("/v1/models/"):
             if asked.method not in ("GET", "HEAD"):
                 raise _wrong_method("GET")
-            return self._models(asked.path.removeprefix("/v1/models").removeprefix("/"))
+            return self._models(asked.path.removeprefix("/v1/models").removeprefix("/"), asked.query)
         raise Refused(404, "not_found_error", "Not Found")
 
     def _authenticate(self, asked: Asked) -> None:
@@ -67,7 +70,7 @@ class AnthropicSide:
             name = "x-api-key" if key else "bearer token"
             raise _unauthenticated(f"invalid {name}" + (f": {key or token}" if settings.leak_key else ""))
 
-    def _models(self, name: str) -> Ready:
+    def _models(self, name: str, query: str) -> Ready:
         catalog = self._state.catalog.anthropic
         if name:
             model = catalog.get(name)
@@ -75,9 +78,7 @@ class AnthropicSide:
                 raise anthropic_errors.no_such_model(name)
             return Ready(body=to_json(_model_item(model)))
         found = {model.id: model for model in catalog.values() if not model.retired}
-        items = [_model_item(model) for model in found.values()]
-        listing = {"data": items, "has_more": False, "first_id": items[0]["id"], "last_id": items[-1]["id"]}
-        return Ready(body=to_json(listing))
+        return Ready(body=to_json(_page([_model_item(model) for model in found.values()], query)))
 
     def error_body(self, refused: Refused, request_id: str) -> bytes:
         return anthropic_errors.body(refused, request_id)
@@ -90,18 +91,23 @@ class AnthropicSide:
     def error_of_status(self, status: int) -> Refused:
         return anthropic_errors.of_status(status)
 
-    def headers(self, request_id: str, calls: int, unix_s: float) -> list[tuple[str, str]]:
-        reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s + 1))
-        limits = {"requests": 4000, "tokens": 4_800_000, "input-tokens": 4_000_000, "output-tokens": 800_000}
+    def headers(
+        self, request_id: str, unix_s: float, requests: Limits | None, tokens: Limits | None
+    ) -> list[tuple[str, str]]:
+        self._told += 1
+        sizes = {"requests": 4000, "tokens": 4_800_000, "input-tokens": 4_000_000, "output-tokens": 800_000}
         pairs = [
             ("request-id", request_id),
             ("anthropic-organization-id", "00000000-0000-4000-8000-000000000001"),
             ("anthropic-workspace-id", "wrkspc_simulated"),
         ]
-        for kind, limit in limits.items():
+        for kind, size in sizes.items():
+            asked = requests if kind == "requests" else tokens
+            limits = asked or Limits(size, size - 1 - self._told % 1000)
+            reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s + limits.reset_s))
             pairs += [
-                (f"anthropic-ratelimit-{kind}-limit", str(limit)),
-                (f"anthropic-ratelimit-{kind}-remaining", str(limit - 1 - calls % 1000)),
+                (f"anthropic-ratelimit-{kind}-limit", str(limits.limit)),
+                (f"anthropic-ratelimit-{kind}-remaining", str(limits.remaining)),
                 (f"anthropic-ratelimit-{kind}-reset", reset),
             ]
         return [
@@ -135,6 +141,34 @@ def _wrong_method(allowed: str) -> Refused:
 
 def _unauthenticated(message: str) -> Refused:
     return Refused(401, "authentication_error", message)
+
+
+def _page(items: list[dict[str, Any]], query: str) -> dict[str, Any]:
+    """`limit` (20) of the items, after or before one of them. Raises Refused."""
+    asked = {name: values[-1] for name, values in parse_qs(query).items()}
+    limit = asked.get("limit", "20")
+    if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit) <= 1000:
+        raise anthropic_errors.invalid("limit: Input should be a valid integer from 1 to 1000")
+    ids = [item["id"] for item in items]
+    first, last = 0, len(items)
+    if "after_id" in asked:
+        first = _position(ids, asked["after_id"], "after_id") + 1
+        last = min(first + int(limit), len(items))
+    elif "before_id" in asked:
+        last = _position(ids, asked["before_id"], "before_id")
+        first = max(last - int(limit), 0)
+    else:
+        last = min(int(limit), len(items))
+    page = ids[first:last]
+    more = first > 0 if "before_id" in asked else last < len(items)
+    ends = (page[0], page[-1]) if page else (None, None)
+    return {"data": items[first:last], "has_more": more, "first_id": ends[0], "last_id": ends[1]}
+
+
+def _position(ids: list[str], wanted: str, name: str) -> int:
+    if wanted not in ids:
+        raise anthropic_errors.invalid(f"{name}: Model '{wanted}' not found")
+    return ids.index(wanted)
 
 
 def _model_item(model: AnthropicModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from llm_edge_agent.simulator.pacing import Piece
 from llm_edge_agent.simulator.prompt_cache import PrefixMemory
 from llm_edge_agent.simulator.records import Billed
 from llm_edge_agent.simulator.settings import SimulatorSettings
+from llm_edge_agent.simulator.stored_responses import ResponseStore
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -23,6 +24,7 @@ class State:
     catalog: Catalog
     rng: random.Random
     cache: PrefixMemory = field(default_factory=PrefixMemory)
+    responses: ResponseStore = field(default_factory=ResponseStore)
 
     def identifier(self, prefix: str, length: int) -> str:
         """A fresh id, reproducible by the seed and the order of requests."""
@@ -49,6 +51,8 @@ class Ready:
     body: bytes = b""
     pieces: Callable[[], Iterator[Piece]] | None = None
     """Makes the stream; None: `body` is the answer."""
+    error_event: Callable[[], bytes] | None = None
+    """What the stream says in-band when it fails midway; None: what its provider says on all endpoints."""
     output_tokens: int = 0
     """Tokens of the whole answer; a stream counts the tokens of its pieces and `hidden_tokens`."""
     hidden_tokens: int = 0

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from llm_edge_agent.simulator import openai_errors, openai_prompt, openai_rules, prompts, tokens
-from llm_edge_agent.simulator.answers import Answer, Call, answer, seeded
+from llm_edge_agent.simulator.answers import Answer, Call, answer, declining, seeded
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.directives import BadDirective, parse
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
@@ -28,7 +28,6 @@ _FINISH = {
     "pause_turn": "stop",
     "model_context_window_exceeded": "length",
 }
-_REFUSAL = "I'm sorry, I can't help with that."
 _OBFUSCATED_SIZE = 16
 """Chunks are padded so that their size says little of the text they carry."""
 
@@ -54,12 +53,10 @@ def chat(state: State, asked: Asked, body: Any) -> Ready:
             "messages",
             "context_length_exceeded",
         )
-    if directives.status is not None:
-        refused = openai_errors.of_status(directives.status, model.id)
-        refused.headers = directives.retry_headers()
-        raise refused
+    openai_errors.raise_directed(directives, model.id, state.rng)
     use = state.cache.implicit(model.id, segments, prompt_tokens, asked.now_s)
-    answers = [answer(turn) for turn in openai_prompt.turns(body, model, directives, prompt)]
+    turns = openai_prompt.turns(body, model, directives, prompt)
+    answers = [declining(answer(turn), openai_prompt.REFUSAL) for turn in turns]
     completion = Completion(state, asked, body, model, answers, prompt_tokens, use)
     return Ready(
         body=b"" if body.get("stream") else to_json(completion.whole()),
@@ -164,7 +161,7 @@ class Completion:
     def _choice(self, index: int, said: Answer) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": said.text, "refusal": None, "annotations": []}
         if said.finish == "refusal":
-            message |= {"content": None, "refusal": _REFUSAL}
+            message |= {"content": None, "refusal": said.text}
         elif said.calls and "functions" in self.body:
             call = said.calls[0]
             message |= {"content": None, "function_call": {"name": call.name, "arguments": call.arguments}}
@@ -237,7 +234,7 @@ class Completion:
         opening: dict[str, Any] = {"role": "assistant", "content": None if calls else "", "refusal": None}
         if said.finish == "refusal":
             yield choice(opening), 0
-            for part in tokens.split(_REFUSAL):
+            for part in tokens.split(said.text):
                 yield choice({"refusal": part}), 1
         elif calls and "functions" in self.body:
             call = calls[0]

@@ -1,9 +1,11 @@
 """OpenAI's errors: the body, the words for each problem of shape, and the realistic error of each status."""
 
+import random
 from typing import Any
 
 import msgspec
 
+from llm_edge_agent.simulator.directives import Directives
 from llm_edge_agent.simulator.refusals import Refused
 from llm_edge_agent.simulator.shapes import Path, Problem, Tag
 
@@ -164,6 +166,45 @@ def of_status(status: int, model: str) -> Refused:
     refused = by_status.get(status, Refused(status, kind, f"The request failed with status {status}."))
     refused.status = status
     return refused
+
+
+_BY_NAME = {
+    "content_policy_violation": invalid(
+        "Your request was rejected as a result of our safety system.", code="content_policy_violation"
+    ),
+    "context_length_exceeded": invalid(
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
+        code="context_length_exceeded",
+    ),
+    "insufficient_quota": Refused(
+        429,
+        "insufficient_quota",
+        "You exceeded your current quota, please check your plan and billing details.",
+        code="insufficient_quota",
+    ),
+    "tokens": Refused(
+        429,
+        "tokens",
+        "Rate limit reached in organization org-simulated on tokens per min (TPM): Limit 30000, Used 29900, "
+        "Requested 200. Please try again in 200ms.",
+        code="rate_limit_exceeded",
+    ),
+}
+
+
+def raise_directed(directives: Directives, model: str, rng: random.Random) -> None:
+    """Raises the error that the request's own directives ask for, if it is its turn."""
+    if not directives.unlucky(rng):
+        return
+    if directives.error is not None:
+        found = _BY_NAME.get(directives.error)
+        if found is None:
+            raise invalid(f"sim directive: error is one of {', '.join(_BY_NAME)}")
+        refused = Refused(found.status, found.kind, found.message, param=found.param, code=found.code)
+    else:
+        refused = of_status(directives.status or rng.choice((429, 500, 503)), model)
+    refused.headers = directives.retry_headers()
+    raise refused
 
 
 def no_such_model(name: str) -> Refused:

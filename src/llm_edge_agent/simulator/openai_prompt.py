@@ -13,6 +13,8 @@ Body = Mapping[str, Any]
 
 REASONING_TOKENS = {"none": 0, "minimal": 8, "low": 16, "medium": 32, "high": 64, "xhigh": 128, "max": 256}
 """Tokens that a reasoning model spends before it answers, by effort."""
+REFUSAL = "I'm sorry, I can't help with that."
+"""What a model says that will not answer."""
 
 
 def last_user_text(body: Body) -> str:

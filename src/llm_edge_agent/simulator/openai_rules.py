@@ -28,6 +28,17 @@ def effective_effort(body: Body, model: OpenAIModel) -> str:
     return str(body.get("reasoning_effort") or model.default_effort)
 
 
+def effort_problems(effort: str | None, param: str, model: OpenAIModel) -> Iterator[Refused]:
+    """What is wrong with the effort asked of a model; `param` is where the endpoint has it."""
+    if effort is not None and model.efforts and effort not in model.efforts:
+        yield invalid(
+            f"Unsupported value: '{effort}' is not supported with the '{model.id}' model. "
+            f"Supported values are: {quoted_list(model.efforts)}.",
+            param,
+            "unsupported_value",
+        )
+
+
 def _members(body: Body, model: OpenAIModel) -> Iterator[Refused]:
     if body.get("stream_options") is not None and not body.get("stream"):
         yield invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
@@ -97,17 +108,9 @@ def _sampling(body: Body, model: OpenAIModel) -> Iterator[Refused]:
 
 def _effort(body: Body, model: OpenAIModel) -> Iterator[Refused]:
     effort = body.get("reasoning_effort")
-    if effort is None:
-        return
-    if not model.efforts:
+    if effort is not None and not model.efforts:
         yield invalid("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort")
-    elif effort not in model.efforts:
-        yield invalid(
-            f"Unsupported value: '{effort}' is not supported with the '{model.id}' model. "
-            f"Supported values are: {quoted_list(model.efforts)}.",
-            "reasoning_effort",
-            "unsupported_value",
-        )
+    yield from effort_problems(effort, "reasoning_effort", model)
 
 
 def _tools(body: Body, model: OpenAIModel) -> Iterator[Refused]:
@@ -211,7 +214,10 @@ def _parts(body: Body, model: OpenAIModel) -> Iterator[Refused]:
             where = f"messages.[{index}].content.[{position}]"
             match part["type"]:
                 case "image_url":
-                    yield from _image(part["image_url"]["url"], where, model)
+                    if not model.vision:
+                        message = "Invalid content type. image_url is only supported by certain models."
+                        yield invalid(message, f"{where}.type")
+                    yield from image_problems(part["image_url"]["url"], f"{where}.image_url.url")
                 case "input_audio" if not model.audio:
                     yield invalid(
                         "Invalid content type. input_audio is only supported by certain models.", f"{where}.type"
@@ -222,9 +228,8 @@ def _parts(body: Body, model: OpenAIModel) -> Iterator[Refused]:
                 yield unsupported(f"messages[{index}].content[{position}].prompt_cache_breakpoint")
 
 
-def _image(url: str, where: str, model: OpenAIModel) -> Iterator[Refused]:
-    if not model.vision:
-        yield invalid("Invalid content type. image_url is only supported by certain models.", f"{where}.type")
+def image_problems(url: str, where: str) -> Iterator[Refused]:
+    """What is wrong with the address of an image, or with the image where the address holds it."""
     if url.startswith("data:"):
         head, _, data = url.removeprefix("data:").partition(",")
         media_type = head.split(";")[0]
@@ -232,16 +237,15 @@ def _image(url: str, where: str, model: OpenAIModel) -> Iterator[Refused]:
             yield invalid(
                 "You uploaded an unsupported image. Please make sure your image has of one the following formats: "
                 "['png', 'jpeg', 'gif', 'webp'].",
-                f"{where}.image_url.url",
+                where,
                 "invalid_image_format",
             )
         if not head.endswith(";base64") or not is_base64(data):
-            yield invalid("Invalid base64 image_url.", f"{where}.image_url.url", "invalid_base64")
+            yield invalid("Invalid base64 image_url.", where, "invalid_base64")
     elif not url.startswith(("http://", "https://")):
         yield invalid(
-            f"Invalid '{where}.image_url.url': expected a base64-encoded data URL with an image MIME type or an "
-            "http(s) URL.",
-            f"{where}.image_url.url",
+            f"Invalid '{where}': expected a base64-encoded data URL with an image MIME type or an http(s) URL.",
+            where,
             "invalid_image_url",
         )
 
@@ -273,14 +277,14 @@ def _schemas(body: Body, model: OpenAIModel) -> Iterator[Refused]:
         )
     if wanted.get("type") == "json_schema":
         outer = wanted["json_schema"]
-        if found := _schema_problem(outer.get("schema", {}), outer.get("strict")):
+        if found := schema_problem(outer.get("schema", {}), outer.get("strict")):
             yield invalid(f"Invalid schema for response_format '{outer['name']}': {found}", "response_format")
     functions = [
         (f"tools[{index}].function", tool.get("function")) for index, tool in enumerate(body.get("tools") or ())
     ]
     functions += [(f"functions[{index}]", each) for index, each in enumerate(body.get("functions") or ())]
     for where, function in functions:
-        if function and (found := _schema_problem(function.get("parameters", {}), function.get("strict"))):
+        if function and (found := schema_problem(function.get("parameters", {}), function.get("strict"))):
             yield invalid(
                 f"Invalid schema for function '{function['name']}': {found}",
                 f"{where}.parameters",
@@ -288,7 +292,8 @@ def _schemas(body: Body, model: OpenAIModel) -> Iterator[Refused]:
             )
 
 
-def _schema_problem(schema: Mapping[str, Any], strict: bool | None) -> str | None:
+def schema_problem(schema: Mapping[str, Any], strict: bool | None) -> str | None:
+    """Why the schema is none, or none for strict mode where that is asked for; None if it is good."""
     return malformed(schema) or (strict_problem(schema) if strict else None)
 
 

@@ -188,8 +188,32 @@ class EmbeddingInput:
         return ListOf(item, low=1, high=2048).problem(value, path)
 
 
+_TEXTS_OR_TOKENS = EmbeddingInput()
+
+COMPLETIONS = Record(
+    {"model": TEXT, "prompt": Nullable(_TEXTS_OR_TOKENS)},
+    {
+        "best_of": Nullable(Integer(0, 20)),
+        "echo": Nullable(FLAG),
+        "frequency_penalty": Nullable(Number(-2, 2)),
+        "logit_bias": Nullable(MapOf(Integer(-100, 100))),
+        "logprobs": Nullable(Integer(0, 5)),
+        "max_tokens": Nullable(Integer(0)),
+        "n": Nullable(Integer(1, 128)),
+        "presence_penalty": Nullable(Number(-2, 2)),
+        "seed": Nullable(Integer(-(2**63), 2**63 - 1)),
+        "stop": Nullable(_STOP),
+        "stream": Nullable(FLAG),
+        "stream_options": Nullable(Record(optional={"include_usage": FLAG, "include_obfuscation": FLAG})),
+        "suffix": Nullable(TEXT),
+        "temperature": Nullable(Number(0, 2)),
+        "top_p": Nullable(Number(0, 1)),
+        "user": TEXT,
+    },
+)
+
 EMBEDDINGS = Record(
-    {"input": EmbeddingInput(), "model": TEXT},
+    {"input": _TEXTS_OR_TOKENS, "model": TEXT},
     {
         "dimensions": Integer(1),
         "encoding_format": Choice(("float", "base64")),

@@ -1,23 +1,20 @@
 """The simulated OpenAI: its routes, its keys, its headers."""
 
-import base64
-import random
-import struct
+import math
 from collections.abc import Callable
 from typing import Any
 
-from llm_edge_agent.simulator import openai_errors, prompts
+from llm_edge_agent.simulator import openai_errors, openai_responses, prompts
 from llm_edge_agent.simulator.answers import seeded
+from llm_edge_agent.simulator.behaviour import Limits
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
 from llm_edge_agent.simulator.openai_chat import chat
-from llm_edge_agent.simulator.openai_shapes import EMBEDDINGS
-from llm_edge_agent.simulator.records import Billed
+from llm_edge_agent.simulator.openai_completions import completions
+from llm_edge_agent.simulator.openai_embeddings import embeddings
 from llm_edge_agent.simulator.refusals import Refused
 from llm_edge_agent.simulator.wire import data_event, to_json
 
-_MAX_INPUT_TOKENS = 8192
-_MAX_TOTAL_TOKENS = 300_000
 _EPOCH = 1_700_000_000
 
 Endpoint = Callable[[State, Asked, Any], Ready]
@@ -30,11 +27,14 @@ class OpenAISide:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._told = 0
         self._posts: dict[str, Endpoint] = {
             "/v1/chat/completions": chat,
+            "/v1/completions": completions,
             "/v1/embeddings": embeddings,
+            "/v1/responses": openai_responses.create,
+            "/v1/responses/input_tokens": openai_responses.count_input,
         }
-        """A further POST endpoint (`/v1/responses`) is one more row."""
 
     def serve(self, asked: Asked) -> Ready:
         """Raises Refused."""
@@ -48,6 +48,8 @@ class OpenAISide:
             if asked.method not in ("GET", "HEAD"):
                 raise _wrong_method(asked)
             return self._models(asked.path.removeprefix("/v1/models").removeprefix("/"))
+        if asked.path.startswith(f"{openai_responses.PATH}/"):
+            return openai_responses.stored(self._state, asked)
         raise openai_errors.invalid(f"Invalid URL ({asked.method} {asked.path})", code="unknown_url", status=404)
 
     def _authenticate(self, asked: Asked) -> None:
@@ -95,19 +97,30 @@ class OpenAISide:
     def error_of_status(self, status: int) -> Refused:
         return openai_errors.of_status(status, "the model")
 
-    def headers(self, request_id: str, calls: int, unix_s: float) -> list[tuple[str, str]]:
-        return [
+    def headers(
+        self, request_id: str, unix_s: float, requests: Limits | None, tokens: Limits | None
+    ) -> list[tuple[str, str]]:
+        self._told += 1
+        told = self._told % 1000
+        limits = {
+            "requests": requests or Limits(10_000, 9_999 - told, 0.006),
+            "tokens": tokens or Limits(2_000_000, 1_999_000 - told * 100, 0.03),
+        }
+        pairs = [
             ("x-request-id", request_id),
             ("openai-organization", "org-simulated"),
             ("openai-project", "proj_simulated"),
             ("openai-processing-ms", "12"),
             ("openai-version", "2020-10-01"),
-            ("x-ratelimit-limit-requests", "10000"),
-            ("x-ratelimit-remaining-requests", str(9999 - calls % 1000)),
-            ("x-ratelimit-reset-requests", "6ms"),
-            ("x-ratelimit-limit-tokens", "2000000"),
-            ("x-ratelimit-remaining-tokens", str(1_999_000 - calls % 1000 * 100)),
-            ("x-ratelimit-reset-tokens", "30ms"),
+        ]
+        for kind, each in limits.items():
+            pairs += [
+                (f"x-ratelimit-limit-{kind}", str(each.limit)),
+                (f"x-ratelimit-remaining-{kind}", str(each.remaining)),
+                (f"x-ratelimit-reset-{kind}", _duration(each.reset_s)),
+            ]
+        return [
+            *pairs,
             ("set-cookie", f"__cf_bm={request_id}; path=/; HttpOnly; Secure; SameSite=None"),
             ("server", "cloudflare"),
             ("cf-cache-status", "DYNAMIC"),
@@ -146,6 +159,15 @@ def _wrong_method(asked: Asked) -> Refused:
     return refused
 
 
+def _duration(seconds: float) -> str:
+    """As Go writes it: `6ms`, `1.5s`, `6m0s`."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    text = f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{int(minutes)}m{text}" if minutes else text
+
+
 def _masked(key: str) -> str:
     return f"{key[:8]}{'*' * max(len(key) - 12, 3)}{key[-4:]}" if len(key) > 12 else "***"
 
@@ -158,56 +180,3 @@ def _model_item(name: str, model: OpenAIModel) -> dict[str, Any]:
         "owned_by": "system",
         "shutdown_date": model.shutdown_date,
     }
-
-
-def embeddings(state: State, asked: Asked, body: Any) -> Ready:
-    """POST /v1/embeddings. A text's vector has length 1 and depends on the text and the model. Raises Refused."""
-    if (problem := EMBEDDINGS.problem(body, ())) is not None:
-        raise openai_errors.shape_refusal(problem)
-    model = state.catalog.openai.get(body["model"])
-    if model is None:
-        raise openai_errors.no_such_model(body["model"])
-    if model.mode != "embedding" and body["model"] not in state.settings.extra_models:
-        raise openai_errors.invalid("You are not allowed to generate embeddings from this model", "model", status=403)
-    wanted = body.get("dimensions")
-    full = model.dimensions or 1536
-    if wanted is not None and not model.dimensions_adjustable:
-        raise openai_errors.invalid("This model does not support specifying dimensions.", "dimensions")
-    if wanted is not None and wanted > full:
-        raise openai_errors.invalid(
-            f"Invalid value for 'dimensions' = {wanted}. Must be less than or equal to {full}.", "dimensions"
-        )
-    given = body["input"]
-    inputs = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
-    counts = [prompts.text_segment(each).tokens if isinstance(each, str) else len(each) for each in inputs]
-    if max(counts) > _MAX_INPUT_TOKENS:
-        raise openai_errors.invalid(
-            f"This model's maximum context length is {_MAX_INPUT_TOKENS} tokens, however you requested {max(counts)} "
-            f"tokens ({max(counts)} in your prompt; 0 for the completion). Please reduce your prompt.",
-            "input",
-        )
-    total = sum(counts)
-    if total > _MAX_TOTAL_TOKENS:
-        raise openai_errors.invalid(
-            f"Invalid 'input': maximum request size is {_MAX_TOTAL_TOKENS} tokens per request.", "input"
-        )
-    vectors = [_vector(model.id, each, wanted or full) for each in inputs]
-    if body.get("encoding_format") == "base64":
-        data: list[Any] = [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in vectors]
-    else:
-        data = vectors
-    reply = {
-        "object": "list",
-        "data": [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(data)],
-        "model": model.id,
-        "usage": {"prompt_tokens": total, "total_tokens": total},
-    }
-    bill = Billed(provider="openai", model=model.id, input_tokens=total)
-    return Ready(body=to_json(reply), bill=lambda output_tokens, aborted: bill)
-
-
-def _vector(model: str, text: Any, length: int) -> list[float]:
-    rng = random.Random(seeded(model, str(text)))  # noqa: S311  a repeatable vector, not a secret
-    values = [rng.uniform(-1, 1) for _ in range(length)]
-    norm = sum(each * each for each in values) ** 0.5
-    return [round(each / norm, 8) for each in values]

@@ -49,11 +49,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What goes wrong after `after_tokens` tokens. `error` is the in-band event of the dialect, used by mode error."""
+    """What goes wrong after `after_tokens` tokens. `error` makes the in-band event of the dialect, for the modes error
+    and failed."""
 
     after_tokens: int
-    mode: Literal["rst", "fin", "error", "stall", "eof_tidy"]
-    error: bytes = b""
+    mode: Literal["rst", "fin", "error", "failed", "stall", "eof_tidy"]
+    error: Callable[[], bytes] = bytes
 
 
 OnEnd = Callable[[bool, bool, int], None]
@@ -182,8 +183,8 @@ class PacedStream:
         if failure.mode in ("rst", "fin"):
             sink.cut()
             return
-        if failure.mode == "error":
-            sink.write(failure.error)
+        if failure.mode in ("error", "failed"):
+            sink.write(failure.error())
         sink.end()
 
     def _finish(self, *, completed: bool, aborted: bool = False) -> None:

@@ -1,8 +1,8 @@
 """What the simulator remembers for those who test against it."""
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(slots=True)
@@ -30,6 +30,9 @@ class Billed:
 
     provider: str
     model: str
+    request_id: str = ""
+    """The id that the reply's headers told."""
+    path: str = ""
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_5m_tokens: int = 0
@@ -39,7 +42,40 @@ class Billed:
     """All that was generated, thinking and reasoning included."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is thinking or reasoning."""
+    completed: bool = False
+    """The whole reply was handed to the connection."""
     aborted: bool = False
+
+
+class Bills:
+    """The newest bills, and how many there were in all."""
+
+    def __init__(self, kept: int) -> None:
+        self._kept: deque[Billed] = deque(maxlen=kept)
+        self.total = 0
+
+    def append(self, bill: Billed) -> None:
+        self._kept.append(bill)
+        self.total += 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Billed]:
+        """The oldest that is remembered first."""
+        return iter(self._kept)
+
+    def __getitem__(self, index: int) -> Billed:
+        return self._kept[index]
+
+    def after(self, number: int) -> list[Billed]:
+        """Those made after the first `number` of all."""
+        missing = min(self.total - number, len(self._kept))
+        return list(self._kept)[len(self._kept) - missing :] if missing > 0 else []
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self.total = 0
 
 
 @dataclass(slots=True)
@@ -48,8 +84,9 @@ class Exchange:
 
     record: RecordedRequest
     now: Callable[[], float]
-    bills: deque[Billed]
+    bills: Bills
     on_end: Callable[[], None]
+    request_id: str = ""
     bill: Callable[[int, bool], Billed] | None = None
     """Makes the bill from the output tokens produced and whether the exchange was aborted; None: not billed."""
     ended: bool = field(default=False)
@@ -62,5 +99,7 @@ class Exchange:
         self.record.aborted = aborted
         self.record.ended_s = self.now()
         if self.bill is not None:
-            self.bills.append(self.bill(output_tokens, aborted))
+            bill = self.bill(output_tokens, aborted)
+            named = replace(bill, request_id=self.request_id, path=self.record.path, completed=completed)
+            self.bills.append(named)
         self.on_end()

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 
 class Refused(Exception):
-    """`kind` is the error type in the words of the dialect; `param` and `code` exist in OpenAI's errors only."""
+    """`kind` is the error type in the words of the dialect; `param` exists in OpenAI's errors only; `code` is
+    Anthropic's `error.details.error_code`."""
 
     def __init__(
         self,

@@ -32,4 +32,9 @@ class SimulatorSettings:
     """For benchmarks: one prepared answer whatever is asked; nothing is checked, recorded or billed.
     Streams keep the pace of `tokens_per_s`."""
     kept_requests: int = 1000
-    """How many requests `Simulator.requests` and `Simulator.billed` remember."""
+    """How many requests `Simulator.requests` remembers."""
+    kept_bills: int = 10_000
+    """How many bills `Simulator.billed` remembers."""
+    record: bool = False
+    """For tests: requests and answers are kept byte for byte; `/simulator/billing`, `/simulator/exchanges` and
+    `/simulator/behaviour` show them, and change the behaviour at run time, to whoever reaches the port."""

@@ -195,7 +195,7 @@ class Tagged:
     """A union told apart by one member; `cases` shapes need not repeat it."""
 
     key: str
-    cases: Mapping[str, Record]
+    cases: Mapping[str, Shape]
     default: str | None = None
     """The case of a value without the key."""
     words: str = "an object"

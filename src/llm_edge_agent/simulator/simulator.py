@@ -1,22 +1,25 @@
 """The handler: takes a request to one of the simulated providers, records it, and delivers the answer."""
 
-import asyncio
 import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Generator
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from typing import Protocol
 
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming, header_block
 from llm_edge_agent.simulator.anthropic_side import AnthropicSide
+from llm_edge_agent.simulator.behaviour import Behaviour, Limits, QuotaWindow
 from llm_edge_agent.simulator.canned import CannedReplies
 from llm_edge_agent.simulator.catalog import shipped_catalog
+from llm_edge_agent.simulator.control import PREFIX, Control
+from llm_edge_agent.simulator.deferred import Deferred
 from llm_edge_agent.simulator.directives import Directives
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
+from llm_edge_agent.simulator.exchange_log import ExchangeLog
 from llm_edge_agent.simulator.openai_side import OpenAISide
 from llm_edge_agent.simulator.pacing import Failure, Pace, PacedStream, Piece
-from llm_edge_agent.simulator.records import Billed, Exchange, RecordedRequest
+from llm_edge_agent.simulator.records import Bills, Exchange, RecordedRequest
 from llm_edge_agent.simulator.refusals import Refused
 from llm_edge_agent.simulator.settings import SimulatorSettings
 
@@ -60,7 +63,11 @@ class Side(Protocol):
 
     def error_of_status(self, status: int) -> Refused: ...
 
-    def headers(self, request_id: str, calls: int, unix_s: float) -> list[tuple[str, str]]: ...
+    def headers(
+        self, request_id: str, unix_s: float, requests: Limits | None, tokens: Limits | None
+    ) -> list[tuple[str, str]]:
+        """`requests`, `tokens`: what the rate-limit headers say; None: the usual large numbers."""
+        ...
 
     def new_request_id(self) -> str: ...
 
@@ -73,9 +80,15 @@ class Simulator:
         self.calls = 0
         """Requests received, of any kind."""
         self.requests: deque[RecordedRequest] = deque(maxlen=settings.kept_requests)
-        self.billed: deque[Billed] = deque(maxlen=settings.kept_requests)
+        self.billed = Bills(settings.kept_bills)
         self.open_exchanges = 0
         """Requests begun and not yet ended; 0 in an idle simulator."""
+        self.behaviour = Behaviour(error_rate=settings.error_rate)
+        """May be replaced at any time; rules the requests that come after."""
+        self.exchanges = ExchangeLog()
+        """Empty unless `settings.record`."""
+        self._window = QuotaWindow()
+        self._control = Control(self) if settings.record else None
         self._rng = random.Random(settings.seed)  # noqa: S311  repeatable on purpose
         state = State(settings, shipped_catalog().with_extra(settings.extra_models), self._rng)
         self._openai = OpenAISide(state)
@@ -88,19 +101,27 @@ class Simulator:
         return None
 
     def handle(self, request: Request) -> Complete | Awaitable[Complete | Streaming]:
+        if self._control is not None and request.path.startswith(PREFIX):
+            return self._control.reply(request)
         self.calls += 1
         if self._canned is not None:
             return self._canned.reply(request)
-        exchange = self._begin(request)
         side = self._side(request)
         request_id = side.new_request_id()
+        exchange = self._begin(request, request_id)
         try:
-            return self._answer(request, exchange, side, request_id)
+            reply = self._answer(request, exchange, side, request_id)
         except Refused as refused:
-            return self._refused(exchange, side, refused, request_id)
+            reply = self._refused(exchange, side, refused, request_id)
         except BaseException:
             exchange.end(completed=False)
             raise
+        return reply if self._control is None else self.exchanges.follow(request, request_id, reply)
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """From now on; a quota counts anew."""
+        self.behaviour = behaviour
+        self._window = QuotaWindow()
 
     def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
         side = self._openai if request is None else self._side(request)
@@ -108,17 +129,24 @@ class Simulator:
         refused = side.error_of_status(status)
         refused.message = detail or refused.message
         request_id = side.new_request_id()
-        pairs = [_JSON, *side.headers(request_id, self.calls, time.time())]
+        pairs = [_JSON, *self._headers(side, request_id)]
         return Complete(status, header_block(pairs), side.error_body(refused, request_id))
 
-    def _begin(self, request: Request) -> Exchange:
+    def _headers(self, side: Side, request_id: str) -> list[tuple[str, str]]:
+        asked = self.behaviour
+        requests = asked.requests
+        if requests is None and asked.quota_per_minute is not None:
+            requests = self._window.limits(asked.quota_per_minute, time.monotonic())
+        return side.headers(request_id, time.time(), requests, asked.tokens)
+
+    def _begin(self, request: Request, request_id: str) -> Exchange:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
         record = RecordedRequest(
             request.method, request.path, request.query, headers, bytes(request.body), time.monotonic()
         )
         self.requests.append(record)
         self.open_exchanges += 1
-        return Exchange(record, time.monotonic, self.billed, self._ended)
+        return Exchange(record, time.monotonic, self.billed, self._ended, request_id)
 
     def _ended(self) -> None:
         self.open_exchanges -= 1
@@ -134,10 +162,8 @@ class Simulator:
     ) -> Complete | Awaitable[Complete | Streaming]:
         if request.path == "/" and request.method in ("GET", "HEAD"):
             return self._deliver(exchange, side, Ready(body=b'{"simulator":"ready"}'), request_id)
-        if request.method == "POST" and self._rng.random() < self.settings.error_rate:
-            refused = side.error_of_status(self._rng.choice(_RANDOM_ERRORS[side.name]))
-            refused.headers = () if refused.status == 500 else (("retry-after", "1"),)
-            raise refused
+        if request.method == "POST":
+            self._misbehave(side)
         asked = Asked(
             method=request.method,
             path=request.path,
@@ -152,11 +178,28 @@ class Simulator:
             ready.on_success()
         return self._deliver(exchange, side, ready, request_id)
 
+    def _misbehave(self, side: Side) -> None:
+        """Raises Refused where the present behaviour wants this request to fail."""
+        asked = self.behaviour
+        quota = asked.quota_per_minute
+        if quota is not None and not self._window.take(quota, time.monotonic()):
+            refused = side.error_of_status(429)
+            wait_s = math.ceil(self._window.limits(quota, time.monotonic()).reset_s)
+            refused.headers = (("retry-after", str(wait_s)),)
+            raise refused
+        if asked.unlucky(self._rng):
+            refused = side.error_of_status(asked.status or self._rng.choice(_RANDOM_ERRORS[side.name]))
+            if asked.retry_after_s is not None:
+                refused.headers = (("retry-after", f"{asked.retry_after_s:g}"),)
+            elif refused.status in (429, 503, 529):
+                refused.headers = (("retry-after", "1"),)
+            raise refused
+
     def _refused(self, exchange: Exchange, side: Side, refused: Refused, request_id: str) -> Complete:
         exchange.record.status = refused.status
         exchange.bill = None
         exchange.end(completed=True)
-        pairs = [_JSON, *side.headers(request_id, self.calls, time.time()), *refused.headers]
+        pairs = [_JSON, *self._headers(side, request_id), *refused.headers]
         return Complete(refused.status, header_block(pairs), side.error_body(refused, request_id))
 
     def _deliver(
@@ -184,10 +227,10 @@ class Simulator:
         body: bytes,
     ) -> Complete | Awaitable[Complete | Streaming]:
         directives, pace = ready.directives, self._pace(ready.directives)
-        headers = header_block([content_type, *side.headers(request_id, self.calls, time.time())])
+        headers = header_block([content_type, *self._headers(side, request_id)])
         wait_s = pace.stretched(pace.latency_s + ready.output_tokens * pace.per_token_s, self._rng)
         if directives.fail_after is not None:
-            if directives.mode == "error":
+            if directives.mode in ("error", "failed"):
                 raise _error(side)
             if directives.mode == "stall" and directives.fail_after == 0:
                 return Deferred(exchange, Complete(200, headers, body), math.inf)
@@ -212,10 +255,11 @@ class Simulator:
 
     def _stream(self, exchange: Exchange, side: Side, ready: Ready, request_id: str) -> PacedStream:
         directives = ready.directives
-        pairs = [*_EVENTS, *side.headers(request_id, self.calls, time.time())]
+        pairs = [*_EVENTS, *self._headers(side, request_id)]
         failure = None
         if directives.fail_after is not None:
-            failure = Failure(directives.fail_after, directives.mode, side.error_event(request_id))
+            error = ready.error_event or (lambda: side.error_event(request_id))
+            failure = Failure(directives.fail_after, directives.mode, error)
 
         def on_end(completed: bool, aborted: bool, delivered: int) -> None:
             hidden = ready.hidden_tokens if delivered or completed else 0
@@ -227,45 +271,13 @@ class Simulator:
         )
 
     def _pace(self, directives: Directives) -> Pace:
-        settings = self.settings
-        latency_s = settings.latency_s if directives.latency is None else directives.latency
+        settings, asked = self.settings, self.behaviour
+        latency_s = settings.latency_s if asked.latency_s is None else asked.latency_s
+        latency_s = asked.latency_factor * (latency_s if directives.latency is None else directives.latency)
         if directives.chunk_delay is not None:
-            return Pace(latency_s=latency_s, per_token_s=directives.chunk_delay)
-        return Pace.of(latency_s, settings.tokens_per_s, settings.jitter, settings.one_write_per_event)
-
-
-class Deferred:
-    """A reply to be awaited. Ends its exchange as aborted if it is cancelled, or dropped without being awaited; a
-    stream that was handed over ends it itself."""
-
-    __slots__ = ("_exchange", "_output_tokens", "_reply", "_taken", "_wait_s")
-
-    def __init__(
-        self, exchange: Exchange, reply: Complete | PacedStream, wait_s: float = 0.0, output_tokens: int = 0
-    ) -> None:
-        self._exchange = exchange
-        self._reply = reply
-        self._wait_s = wait_s
-        self._output_tokens = output_tokens
-        self._taken = False
-
-    def __await__(self) -> Generator[Any, None, Complete | PacedStream]:
-        try:
-            if self._wait_s == math.inf:
-                yield from asyncio.get_running_loop().create_future().__await__()
-            elif self._wait_s > 0:
-                yield from asyncio.sleep(self._wait_s).__await__()
-        except BaseException:
-            self._exchange.end(completed=False, aborted=True)
-            raise
-        self._taken = True
-        if isinstance(self._reply, Complete):
-            self._exchange.end(completed=True, output_tokens=self._output_tokens)
-        return self._reply
-
-    def __del__(self) -> None:
-        if not self._taken:
-            self._exchange.end(completed=False, aborted=True)
+            return Pace(latency_s=latency_s, per_token_s=directives.chunk_delay * asked.latency_factor)
+        tokens_per_s = settings.tokens_per_s / asked.latency_factor if asked.latency_factor else 0.0
+        return Pace.of(latency_s, tokens_per_s, settings.jitter, settings.one_write_per_event)
 
 
 def _error(side: Side) -> Refused:
