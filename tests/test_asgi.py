@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -103,7 +104,7 @@ async def test_a_stream_comes_as_it_is_made(app: ASGIApp, upstream: ScriptedUpst
         await wire.send(request_bytes(ask(stream=True)))
         status, headers = await wire.head()
         assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             assert await wire.chunk()
         proceed.set()
         body = b""
@@ -129,7 +130,7 @@ async def test_a_client_that_leaves_stops_generation(
             await eventually(lambda: upstream.exchanges_open == 1)
             if begun and stream:
                 await wire.until(b"two")
-        await eventually(lambda: upstream.exchanges_open == 0, 2.0)
+        await eventually(lambda: upstream.exchanges_open == 0, 5.0)
         assert (await app.state()).pool.in_use == 0  # type: ignore[attr-defined]  # the state is the gateway's
 
 
@@ -279,7 +280,7 @@ async def test_a_stream_that_nobody_reads_yet_is_held_back(upstream: ScriptedUps
             await asyncio.sleep(0.3)
         assert 0 < upstream.sent_bytes < 16 * 2**20
         body = await reply.read()
-    assert sum(body.count(f"<{number}>x".encode()) for number in range(1000)) == 1000
+    assert [int(number) for number in re.findall(rb"<(\d+)>x", body)] == list(range(1000))
     assert body.endswith(b"data: [DONE]\n\n")
 
 
@@ -291,7 +292,7 @@ async def test_a_client_that_leaves_before_its_request_was_complete_is_counted(
             await wire.send(request_bytes(ask())[:-5])
             await asyncio.sleep(0.1)
         state: Any = await app.state()
-        await eventually(lambda: state.totals().requests == 1, 2.0)
+        await eventually(lambda: state.totals().requests == 1)
     assert upstream.calls == 0
 
 
@@ -340,10 +341,10 @@ async def test_one_call(upstream: ScriptedUpstream) -> None:
             async for piece in left_early:
                 assert piece
                 break
-        await eventually(lambda: upstream.exchanges_open == 0, 2.0)
+        await eventually(lambda: upstream.exchanges_open == 0, 5.0)
         never_read = await handle_chat_completions(state, capitals, ask(stream=True, seed=2))
         assert upstream.exchanges_open == 1
         await never_read.aclose()
         await never_read.aclose()
-        await eventually(lambda: upstream.exchanges_open == 0, 2.0)
+        await eventually(lambda: upstream.exchanges_open == 0, 5.0)
         assert gateway.metric("llm_edge_requests_total", status="cancelled") == 2

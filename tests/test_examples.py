@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ import pytest
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 from tests.e2e.raw_client import connected, request_bytes
 from tests.e2e.running_gateway import RunningGateway, ask, gateway_config, running
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PATIENCE_S = 30.0
@@ -95,9 +95,7 @@ async def test_the_library(simulator: RunningSimulator, tmp_path: Path) -> None:
 
 
 async def test_a_starlette_application(simulator: RunningSimulator, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLES / "starlette_app.py"),

@@ -13,8 +13,9 @@ from llm_edge_agent.config import AppConfig, GatewayKey, ProviderConfig, Secret
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.data import model_document
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
-from tests.cli.programs import CANARY, call, free_port, keys, program, taken_port
+from tests.cli.programs import CANARY, call, keys, program, taken_port
 from tests.cli.test_mock import FAST, base_urls
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import yaml
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.data import model_document
-from tests.cli.programs import CANARY, call, free_port, keys, program
+from tests.cli.programs import CANARY, call, keys, program
+from tests.ports import free_port
 
 YAML = """
 server: {port: 4321}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.programs import call, free_port, keys, program, taken_port
+from tests.cli.programs import call, keys, program, taken_port
+from tests.ports import free_port
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:
@@ -36,7 +37,7 @@ def test_serves_until_sigterm(tmp_path: Path, arguments: list[str]) -> None:
         asked_s = time.monotonic()
         assert gateway.stop(signal.SIGTERM) == 0
         # An idle gateway promises one second; the rest is a busy machine's.
-        assert time.monotonic() - asked_s < 3
+        assert time.monotonic() - asked_s < 8
         assert gateway.stdout == ""
         assert "Warning" not in gateway.stderr
         assert "WARNING" not in gateway.stderr

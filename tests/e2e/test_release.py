@@ -65,7 +65,7 @@ def no_collector() -> Iterator[None]:
 async def test_answered(script: Script, stream: bool) -> None:
     async with scripted(script) as upstream, running(gateway_config(upstream.url)) as gateway:
         await gateway.chat(ask(stream=stream))
-        await eventually(lambda: held() == 0, 2.0)
+        await eventually(lambda: held() == 0)
 
 
 @pytest.mark.parametrize("script", [hang, begins_and_hangs])
@@ -76,4 +76,4 @@ async def test_left(script: Script) -> None:
             await eventually(lambda: upstream.exchanges_open == 1)
             await asyncio.sleep(0.05)
             assert held() == 1
-        await eventually(lambda: held() == 0, 2.0)
+        await eventually(lambda: held() == 0)

@@ -74,7 +74,7 @@ async def test_closing_a_stream_early_stops_generation(
     async for _ in stream:
         break
     await stream.close()
-    await eventually(lambda: simulator.simulator.requests[-1].aborted, 2.0)
+    await eventually(lambda: simulator.simulator.requests[-1].aborted, 5.0)
     await eventually(lambda: gateway.state.pool.in_use == 0)
 
 
@@ -85,7 +85,7 @@ async def test_a_timeout_of_the_client_stops_generation(
         await client.with_options(timeout=0.3).chat.completions.create(
             model=MODEL, messages=[{"role": "user", "content": "[[sim: latency=30]] slow"}]
         )
-    await eventually(lambda: simulator.simulator.requests[-1].aborted, 2.0)
+    await eventually(lambda: simulator.simulator.requests[-1].aborted, 5.0)
 
 
 async def test_a_cancelled_task_stops_generation(client: openai.AsyncOpenAI, simulator: RunningSimulator) -> None:
@@ -94,7 +94,7 @@ async def test_a_cancelled_task_stops_generation(client: openai.AsyncOpenAI, sim
     )
     await eventually(lambda: len(simulator.simulator.requests) == 1)
     asking.cancel()
-    await eventually(lambda: simulator.simulator.requests[-1].aborted, 2.0)
+    await eventually(lambda: simulator.simulator.requests[-1].aborted, 5.0)
 
 
 async def test_the_sdks_own_retry_is_answered_once_the_provider_is_well(

@@ -73,7 +73,7 @@ async def test_1000_idle_connections_do_not_matter(bench: Bench) -> None:
     for _ in range(1000):
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writers.append(writer)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         assert (await gateway.chat()).status == 200
     for writer in writers:
         writer.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.e2e.running_gateway import (
 from tests.e2e.scripted_upstream import completion, either, failure, reply, says, whole_stream
 from tests.faults.conftest import Bench
 from tests.faults.shapes import assert_error
+from tests.ports import free_port
 
 ANSWERS = either(reply(completion()), whole_stream())
 
@@ -282,7 +282,7 @@ async def test_prompts_and_answers_are_not_logged_at_any_level(bench: Bench) -> 
 
 async def test_the_listener_for_metrics_shows_nothing_else(bench: Bench) -> None:
     upstream = await bench.upstream(ANSWERS)
-    gateway = await bench.gateway(upstream, metrics_port=_free_port(), auth_enabled=True, keys=TENANTS)
+    gateway = await bench.gateway(upstream, metrics_port=free_port(), auth_enabled=True, keys=TENANTS)
     port = gateway.server.metrics_port
     assert port is not None
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -296,10 +296,3 @@ async def test_the_listener_for_metrics_shows_nothing_else(bench: Bench) -> None
             assert b"127.0.0.1" not in body
     finally:
         writer.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -155,7 +155,7 @@ def open_descriptors() -> int:
     return count
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> None:
     """Returns as soon as `condition` holds; fails the test where it does not in time."""
     async with asyncio.timeout(within_s):
         while not condition():

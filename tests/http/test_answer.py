@@ -291,8 +291,8 @@ async def test_a_stream_without_a_first_byte_hits_the_answer_timeout() -> None:
 async def test_a_dripped_answer_hits_the_total_deadline() -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
-        await peer.send(OK + b"content-length: 100\r\n\r\n")
-        for _ in range(100):
+        await peer.send(OK + b"content-length: 1000\r\n\r\n")
+        for _ in range(1000):
             await peer.send(b"x")
             await asyncio.sleep(0.02)
 
@@ -300,7 +300,7 @@ async def test_a_dripped_answer_hits_the_total_deadline() -> None:
         began_s = asyncio.get_running_loop().time()
         failure = await failure_of(whole(pool, server.origin(), timeouts=Timeouts(5.0, 0.3, 0.1)))
         assert (failure.reason, failure.received) == (FailureReason.TIMEOUT, True)
-        assert asyncio.get_running_loop().time() - began_s < 1.5
+        assert asyncio.get_running_loop().time() - began_s < 10  # of the 20 that the whole of it takes
 
 
 class Choosy(Received):

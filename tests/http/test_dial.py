@@ -28,6 +28,7 @@ from tests.http.scripted import (
     upstream,
     whole,
 )
+from tests.ports import free_port
 
 QUICK = Timeouts(connect_s=0.2, answer_s=5.0, idle_s=5.0)
 
@@ -61,14 +62,6 @@ class _Resolving:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
-
-
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @asynccontextmanager
@@ -106,7 +99,7 @@ async def test_ipv6() -> None:
 
 async def test_a_refused_connection() -> None:
     async with pool_of() as pool:
-        failure = await failure_of(post(pool, Origin(False, "127.0.0.1", closed_port())))
+        failure = await failure_of(post(pool, Origin(False, "127.0.0.1", free_port())))
         assert (failure.reason, failure.detail) == (FailureReason.CONNECT, "connection refused")
         assert not failure.received
         assert (pool.connections_opened, pool.in_use) == (0, 0)
@@ -140,7 +133,7 @@ async def test_cancelling_while_connecting() -> None:
 
 async def test_the_next_address_is_tried_where_one_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     async with upstream(answering(HELLO)) as server, pool_of() as pool:
-        resolve_to(monkeypatch, ("127.0.0.1", closed_port()), ("::1", closed_port()), ("127.0.0.1", server.port))
+        resolve_to(monkeypatch, ("127.0.0.1", free_port()), ("::1", free_port()), ("127.0.0.1", server.port))
         assert await whole(pool, server.origin("several.example")) == (200, b"hello")
 
 
@@ -154,7 +147,7 @@ async def test_an_address_that_leads_nowhere_costs_a_head_start_only(monkeypatch
 
 async def test_all_addresses_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     async with pool_of() as pool:
-        resolve_to(monkeypatch, *[("127.0.0.1", closed_port()) for _ in range(3)])
+        resolve_to(monkeypatch, *[("127.0.0.1", free_port()) for _ in range(3)])
         failure = await failure_of(post(pool, Origin(False, "several.example", 80)))
         assert (failure.reason, failure.detail) == (FailureReason.CONNECT, "connection refused")
 
@@ -279,7 +272,7 @@ async def test_bytes_behind_the_proxys_answer_are_not_the_origins() -> None:
 
 
 async def test_a_proxy_that_is_not_there() -> None:
-    async with pool_of(proxy=proxy_at(closed_port())) as pool:
+    async with pool_of(proxy=proxy_at(free_port())) as pool:
         failure = await failure_of(post(pool, Origin(True, "api.example", 443)))
         assert failure.reason is FailureReason.PROXY
         assert "refused" in failure.detail

@@ -363,7 +363,7 @@ async def test_the_deadline_spans_the_retry() -> None:
         began_s = asyncio.get_running_loop().time()
         failure = await failure_of(whole(pool, server.origin(), timeouts=Timeouts(5.0, 0.3, 5.0)))
         assert (failure.reason, failure.received) == (FailureReason.TIMEOUT, False)
-        assert asyncio.get_running_loop().time() - began_s < 2
+        assert asyncio.get_running_loop().time() - began_s < 4  # neither the connection's nor the silence's five
 
 
 async def test_a_spent_deadline_is_a_timeout() -> None:

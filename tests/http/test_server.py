@@ -388,7 +388,7 @@ async def test_an_idle_server_stops_at_once() -> None:
     await until(lambda: server.connections == 1)
     started = time.monotonic()
     await server.stop(30.0)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10  # of the 30 that it has, however busy the machine
     assert await reader.read() == b""
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)

@@ -5,6 +5,7 @@ Needs nothing of the project but its command, so that the suite also runs in an 
 """
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -26,10 +27,12 @@ def command() -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Below the ports of outgoing connections, of which another test's may take one before the program listens."""
+    while True:
+        port = random.SystemRandom().randint(20_000, 32_767)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 @contextmanager
