@@ -1,6 +1,7 @@
 """Composition root: the only place where the edges meet."""
 
 import time
+from dataclasses import dataclass
 
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig, ProviderConfig
@@ -20,8 +21,11 @@ from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
+from llm_edge_agent.telemetry.board import Board
+from llm_edge_agent.telemetry.gauges import Published, decode
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
+from llm_edge_agent.telemetry.slots import SlotBlock
 from llm_edge_agent.version import __version__
 
 __all__ = ["AppState", "Totals", "initialize_app_state"]
@@ -70,8 +74,29 @@ class AppState:
         self.logs.close()
 
 
-async def initialize_app_state(config: AppConfig) -> AppState:
-    """Builds the gateway from its configuration. Nothing listens yet, nobody is called.
+@dataclass(frozen=True)
+class Seat:
+    """What a worker process shares with the others of its gateway. Made before they are forked."""
+
+    number: int
+    counters: SlotBlock
+    board: Board
+
+    def peers(self) -> list[Published]:
+        """What the other workers say of themselves."""
+        others = (number for number in range(self.board.workers) if number != self.number)
+        return [said for number in others if (said := decode(self.board.read(number))) is not None]
+
+
+def shared_counters(config: AppConfig, workers: int) -> SlotBlock:
+    """Memory for the counters of so many workers."""
+    providers, models = _label_lists(config, table_from_document(model_document(config.model_overrides)))
+    return Metrics.shared_block(providers, models, workers)
+
+
+async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> AppState:
+    """Builds the gateway from its configuration. Nothing listens yet, nobody is called. `seat`: it is one of several
+    worker processes.
 
     Raises ValueError where the configuration names a certificate file that cannot be read.
     """
@@ -79,10 +104,9 @@ async def initialize_app_state(config: AppConfig) -> AppState:
     upstreams = {provider.name: _upstream(provider) for provider in config.providers}
     deployments = [Deployment(p.name, p.dialect, p.models) for p in config.providers]
     directory = Directory(models, deployments, config.aliases)
-    served = [name for provider in config.providers for name in provider.models]
-    metrics = Metrics(tuple(upstreams), (*(model.id for model in models.models), *served))
+    metrics = _metrics(config, models, seat)
     secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
-    logs = configure(config.log_level, config.log_format, secrets=secrets)
+    logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
     sweep = running_sweep()
     pool = UpstreamPool(
         sweep=sweep,
@@ -105,12 +129,29 @@ async def initialize_app_state(config: AppConfig) -> AppState:
         metrics.render,
         l1_enabled=answers is not None,
         started_unix_s=int(time.time()),
+        peers=(lambda: [peer.facts for peer in seat.peers()]) if seat is not None else list,
     )
     keyring = None
     if config.auth_enabled:
         keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
     handler = GatewayHandler(pipeline, admin, keyring, ids, (metrics.observe, logs.access))
     return AppState(config, models, handler, admin, metrics, logs, pool, answers)
+
+
+def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The closed lists of providers and of models that metrics name."""
+    served = [name for provider in config.providers for name in provider.models]
+    return tuple(provider.name for provider in config.providers), (*(model.id for model in models.models), *served)
+
+
+def _metrics(config: AppConfig, models: ModelTable, seat: Seat | None) -> Metrics:
+    providers, names = _label_lists(config, models)
+    if seat is None:
+        return Metrics(providers, names)
+    metrics = Metrics(providers, names, block=seat.counters, slot=seat.number, peers=seat.peers)
+    metrics.gauge("llm_edge_workers", {}, lambda: 1)
+    metrics.gauge("llm_edge_worker_restarts_total", {}, lambda: seat.board.restarts, merge="max")
+    return metrics
 
 
 def _answers(config: AppConfig, metrics: Metrics) -> Answers | None:

@@ -19,6 +19,8 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("PORT", "0", "port", 0),
     ("PORT", " 65535 ", "port", 65535),
     ("METRICS_PORT", "0", "metrics_port", 0),
+    ("WORKERS", "4", "workers", 4),
+    ("WORKERS", "Auto", "workers", "auto"),
     ("RESPONSE_METADATA", "HEADERS", "response_metadata", "headers"),
     ("ENABLE_L1_CACHE", "No", "cache.l1_enabled", False),
     ("L1_CACHE_SIZE", "7", "cache.l1_entries", 7),
@@ -54,7 +56,6 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
 ]
 
 HARMLESS = [
-    ("WORKERS", "1"),
     ("AUTH_ENABLED", "false"),
     ("ENABLE_L2_CACHE", "false"),
     ("REDIS_URL", "redis+sentinel://a.test:26379,b.test/mymaster"),
@@ -214,8 +215,6 @@ def test_the_file_says_the_same_under_its_own_key(setting: Any, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("WORKERS", "auto"),
-        ("WORKERS", "2"),
         ("ADMIN_API_KEY", "sk-admin"),
         ("ENABLE_L2_CACHE", "true"),
         ("ROUTING_STRATEGY", "round-robin"),

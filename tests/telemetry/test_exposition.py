@@ -29,14 +29,9 @@ def test_the_format_follows_the_accept_header(accept: str | None, expected: str)
     assert negotiate(accept) == expected
 
 
-def test_a_gauge_that_fails_loses_only_its_own_sample() -> None:
-    def broken() -> float:
-        raise RuntimeError("no such pool")
-
+def test_gauges_are_named_explained_and_escaped() -> None:
     idle: Labels = (("state", 'a"b\\c\nd'),)
-    text = render_gauges(
-        {"llm_edge_upstream_connections": {(("state", "in_use"),): broken, idle: lambda: 3}}, openmetrics=False
-    )
+    text = render_gauges({"llm_edge_upstream_connections": {idle: 3}}, openmetrics=False)
     assert text.splitlines()[1:] == [
         "# TYPE llm_edge_upstream_connections gauge",
         'llm_edge_upstream_connections{state="a\\"b\\\\c\\nd"} 3',
@@ -48,4 +43,9 @@ def test_a_gauge_that_fails_loses_only_its_own_sample() -> None:
     [(0, "0"), (2.5, "2.5"), (True, "1"), (float("nan"), "NaN"), (float("inf"), "+Inf"), (float("-inf"), "-Inf")],
 )
 def test_gauge_values(value: float, shown: str) -> None:
-    assert render_gauges({"g": {(): lambda: value}}, openmetrics=True).splitlines()[-1] == f"g {shown}"
+    assert render_gauges({"g": {(): value}}, openmetrics=True).splitlines()[-1] == f"g {shown}"
+
+
+def test_what_ends_in_total_is_a_counter() -> None:
+    lines = render_gauges({"llm_edge_worker_restarts_total": {(): 2}}, openmetrics=True).splitlines()
+    assert lines[1:] == ["# TYPE llm_edge_worker_restarts counter", "llm_edge_worker_restarts_total 2"]

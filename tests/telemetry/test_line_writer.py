@@ -1,5 +1,6 @@
 import fcntl
 import os
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -175,3 +176,32 @@ def test_threads_share_a_writer(pipe: Pipe) -> None:
     lines = received.split()
     for name in b"abcd":
         assert [line for line in lines if line[0] == name] == [b"%c%03d" % (name, i) for i in range(200)]
+
+
+def test_on_a_shared_pipe_no_write_ends_inside_a_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = os.write
+
+    def noted(fd: int, data: memoryview) -> int:
+        sizes.append(len(data))
+        assert bytes(data).endswith(b"\n")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    writer = LineWriter(pipe.writer, notice, shared=True)
+    lines = [b"%d:" % i + b"x" * 700 for i in range(40)]
+    for line in lines:
+        writer.write(line)
+    text = pipe.read_for(b"39:" + b"x" * 700 + b"\n")
+    writer.close()
+    assert text.splitlines() == lines
+    assert len(sizes) > 1
+    assert max(sizes) <= select.PIPE_BUF
+
+
+def test_a_line_longer_than_a_pipe_takes_is_written_all_the_same(pipe: Pipe) -> None:
+    writer = LineWriter(pipe.writer, notice, shared=True)
+    writer.write(b"y" * 10_000)
+    writer.write(b"end")
+    assert pipe.read_for(b"end\n") == b"y" * 10_000 + b"\nend\n"
+    writer.close()

@@ -12,7 +12,7 @@ from llm_edge_agent.cli.options import Level, Options, options_of
 
 if TYPE_CHECKING:
     from llm_edge_agent.config import AppConfig
-    from llm_edge_agent.serving import GatewayServer
+    from llm_edge_agent.serving import Listening
 
 
 def serve(
@@ -22,6 +22,7 @@ def serve(
     metrics_port: Annotated[
         int | None, typer.Option(help="Port of metrics and health only; 0: none.", min=0, max=65535)
     ] = None,
+    workers: Annotated[str | None, typer.Option(help="Processes that share the port; auto: one per core.")] = None,
     log_level: Annotated[Level | None, typer.Option(help="How much is logged.")] = None,
 ) -> None:
     """Serve the gateway until SIGTERM or Ctrl-C (the default command)."""
@@ -32,30 +33,31 @@ def serve(
             "HOST": host,
             "PORT": port,
             "METRICS_PORT": metrics_port,
+            "WORKERS": workers,
         },
     )
 
 
 def run(options: Options, flags: Mapping[str, object]) -> None:
     """Serves with the configuration of `options` and `flags`, then ends the command."""
-    import uvloop
-
-    from llm_edge_agent.serving import serve_until_signalled
+    from llm_edge_agent import serving
 
     config = options.load(flags)
     for warning in config.warnings:
         warn(warning)
     try:
-        code = uvloop.run(serve_until_signalled(config, lambda server: _announce(config, server)))
+        code = serving.serve(config, lambda listening: _announce(config, listening))
     except OSError as error:
         fail(listen_failure(error, config.host, config.port, config.metrics_port if config.metrics_enabled else 0))
     raise typer.Exit(code)
 
 
-def _announce(config: "AppConfig", server: "GatewayServer") -> None:
-    parts = [f"llm-edge-agent listens on {url(config.host, server.port)}"]
-    if server.metrics_port is not None:
-        parts.append(f"metrics on {url(config.host, server.metrics_port)}/metrics")
+def _announce(config: "AppConfig", listening: "Listening") -> None:
+    parts = [f"llm-edge-agent listens on {url(config.host, listening.port)}"]
+    if listening.metrics_port is not None:
+        parts.append(f"metrics on {url(config.host, listening.metrics_port)}/metrics")
+    if config.workers != 1:
+        parts.append(f"workers: {config.workers}")
     parts.append(f"providers: {', '.join(provider.name for provider in config.providers)}")
     if config.config_file is not None:
         parts.append(f"configuration: {config.config_file}")

@@ -28,7 +28,7 @@ SETTINGS = (
     Setting("HOST", "server.host", forms.host, "host"),
     Setting("PORT", "server.port", forms.whole(0, 65535), "port"),
     Setting("METRICS_PORT", "server.metrics_port", forms.whole(0, 65535), "metrics_port"),
-    Setting("WORKERS", "server.workers", forms.workers, None),
+    Setting("WORKERS", "server.workers", forms.workers, "workers"),
     Setting("SERVER_TIMEOUT_SECONDS", "server.timeout_seconds", forms.seconds(DAY_S), "total_timeout_s"),
     Setting(
         "SHUTDOWN_TIMEOUT_SECONDS",
@@ -148,7 +148,6 @@ FREE_SECTIONS = ("providers", "models", "aliases")
 """Sections of the file whose keys are the user's own names, read elsewhere."""
 
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
-    "WORKERS": lambda value: value != 1,
     "ENABLE_L2_CACHE": bool,
     "ADMIN_API_KEY": bool,
     "ROUTING_STRATEGY": lambda value: value != "model",

@@ -131,6 +131,8 @@ class AppConfig:
     host: str = "0.0.0.0"  # noqa: S104  a gateway serves its network; serve warns when it has no keys
     port: int = 8080
     metrics_port: int = 9090
+    workers: int | Literal["auto"] = 1
+    """Processes that share the ports; `auto`: as many as there are cores to run on."""
     """0: no second listener."""
     providers: tuple[ProviderConfig, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -31,10 +31,13 @@ class Admin:
         *,
         l1_enabled: bool,
         started_unix_s: int,
+        peers: Callable[[], list[Mapping[str, Any]]] = list,
     ) -> None:
+        """`peers` tells the facts of the other workers, where there are any."""
         self._upstreams = upstreams
         self._render_metrics = render_metrics
         self._l1_enabled = l1_enabled
+        self._peers = peers
         self._models = {
             item["id"]: item for item in _listed_models(table, directory, aliases, upstreams, started_unix_s)
         }
@@ -55,14 +58,28 @@ class Admin:
             return _json(200 if ready else 503, {"status": "ready" if ready else "not_ready"}, request_id)
         return _json(200, {"status": "alive"}, request_id)
 
+    def facts(self) -> dict[str, Any]:
+        """What this worker tells the others: of each provider that its traffic met, whether it is healthy."""
+        met = {name: upstream.health for name, upstream in self._upstreams.items() if upstream.health.known}
+        return {"providers": {name: health.healthy for name, health in met.items()}}
+
+    def _healthy(self) -> dict[str, bool]:
+        """By provider: what most of the workers say that met it. Where none did, there is nothing to complain of."""
+        told = [self.facts()["providers"], *(peer["providers"] for peer in self._peers())]
+        verdicts = {}
+        for name in self._upstreams:
+            votes = [facts[name] for facts in told if name in facts]
+            verdicts[name] = not votes or 2 * sum(votes) > len(votes)
+        return verdicts
+
     def health(self) -> dict[str, Any]:
-        """The verdict and its parts. Provider health is what traffic showed; nobody is called to find out."""
-        providers = {
-            name: {"configured": True, "healthy": upstream.health.healthy} for name, upstream in self._upstreams.items()
-        }
+        """The verdict and its parts, for all workers. Provider health is what traffic showed; nobody is called to find
+        out."""
+        verdicts = self._healthy()
+        providers = {name: {"configured": True, "healthy": healthy} for name, healthy in verdicts.items()}
         for name in ("openai", "anthropic"):
             providers.setdefault(name, {"configured": False, "healthy": False})
-        usable = [upstream.health.healthy for upstream in self._upstreams.values()]
+        usable = verdicts.values()
         status = "unhealthy" if not any(usable) else "healthy" if all(usable) else "degraded"
         return {
             "status": status,

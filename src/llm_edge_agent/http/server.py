@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.connection import Connection
@@ -60,9 +60,14 @@ class Server:
     async def start(self, host: str, port: int) -> None:
         """Listens on every address of `host` ('' and '::' are all of both families), port 0 being any free one.
         Raises OSError where that is not possible."""
+        # The address of a listener is resolved once, before anybody is served.
+        self.start_on(await asyncio.get_running_loop().run_in_executor(None, listen, host, port))
+
+    def start_on(self, listeners: Sequence[socket.socket]) -> None:
+        """As `start`, on sockets that listen already and do not block; the server closes them in the end."""
         self._loop = asyncio.get_running_loop()
         self._inbound = Inbound(self._handler, self._limits, running_sweep())
-        self._listeners = await _listen(self._loop, host, port)
+        self._listeners = list(listeners)
         for listener in self._listeners:
             self._loop.add_reader(listener, self._accept, listener)
 
@@ -130,21 +135,28 @@ class Server:
             client.close()
 
 
-async def _listen(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, share_port: bool = False) -> list[socket.socket]:
+    """Non-blocking listeners on every address of `host` ('' and '::' are all of both families), port 0 being any free
+    one. `share_port`: other sockets of this user may listen there too, and the kernel spreads connections over all
+    (SO_REUSEPORT). Raises OSError, with nothing left open."""
     if host in ("", "::"):
         dual_stack = socket.has_dualstack_ipv6()
         family, host = (socket.AF_INET6, "::") if dual_stack else (socket.AF_INET, "0.0.0.0")  # noqa: S104  asked for
         addresses = [(family, host)]
     else:
         dual_stack = False
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
     listeners: list[socket.socket] = []
     try:
         for family, address in addresses:
             # reuse_address is what create_server sets on POSIX.
             listener = socket.create_server(
-                (address, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack and family == socket.AF_INET6
+                (address, port),
+                family=family,
+                backlog=BACKLOG,
+                reuse_port=share_port,
+                dualstack_ipv6=dual_stack and family == socket.AF_INET6,
             )
             listener.setblocking(False)
             listeners.append(listener)

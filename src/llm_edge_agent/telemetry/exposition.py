@@ -5,7 +5,7 @@ as exact decimals. Everything before the value is rendered once per series and k
 does not hold up the event loop.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, isnan
 from typing import NamedTuple
 
@@ -36,6 +36,8 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Labels = tuple[tuple[str, str], ...]
 Sums = Mapping[int, Sequence[int]]
+Gauges = Mapping[str, Mapping[Labels, float]]
+"""Values by name and labels."""
 
 
 def money(row: Sequence[int], cell: int) -> int:
@@ -211,20 +213,18 @@ GAUGE_HELP = {
     "llm_edge_connections": "Open client connections.",
     "llm_edge_upstream_connections": "Connections to providers, by state.",
     "llm_edge_log_lines_dropped": "Log lines lost because their reader was too slow or gone.",
+    "llm_edge_worker_restarts_total": "Worker processes that died and were replaced.",
+    "llm_edge_workers": "Worker processes that serve.",
 }
 
 
-def render_gauges(gauges: Mapping[str, Mapping[Labels, Callable[[], float]]], *, openmetrics: bool) -> str:
-    """Asks every callback. One that fails loses its sample, not the scrape."""
+def render_gauges(gauges: Gauges, *, openmetrics: bool) -> str:
+    """Values as they are now. A name that ends in `_total` is a counter that somebody else keeps."""
     lines: list[str] = []
     for name, series in gauges.items():
-        lines.append(_head(name, GAUGE_HELP.get(name, "A value that goes up and down."), "gauge", openmetrics))
-        for labels, callback in series.items():
-            try:
-                value = _number(callback())
-            except Exception:  # noqa: S112  a broken gauge must not hide every other figure
-                continue
-            lines.append(f"{_series(name, labels)}{value}\n")
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines.append(_head(name, GAUGE_HELP.get(name, "A value that goes up and down."), kind, openmetrics))
+        lines += [f"{_series(name, labels)}{_number(value)}\n" for labels, value in series.items()]
     return "".join(lines)
 
 

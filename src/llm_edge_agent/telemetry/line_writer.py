@@ -21,16 +21,23 @@ _LINE_END = 0x0A
 
 class LineWriter:
     """Owns a duplicate of `fd`, so that closing the original cannot lead the lines into another file. Any thread may
-    write. `lost_line` words the notice that stands in the place of lost lines."""
+    write. `lost_line` words the notice that stands in the place of lost lines. `shared`: other processes write to the
+    same pipe; so much as a pipe takes in one piece is written at a time, and no line but a longer one can be torn."""
 
     def __init__(
-        self, fd: int, lost_line: Callable[[int], bytes], *, max_buffered_bytes: int = MAX_BUFFERED_BYTES
+        self,
+        fd: int,
+        lost_line: Callable[[int], bytes],
+        *,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+        shared: bool = False,
     ) -> None:
         try:
             self._fd: int | None = os.dup(fd)
         except OSError:
             self._fd = None
         self._lost_line = lost_line
+        self._piece_bytes = select.PIPE_BUF if shared else max_buffered_bytes
         self._max_bytes = max_buffered_bytes
         # Reentrant: a finalizer run in the middle of `write` may log.
         self._lock = threading.RLock()
@@ -118,6 +125,13 @@ class LineWriter:
                 self._lost += min(self._writing, data.count(b"\n", written))
             self._writing = 0
 
+    def _piece_end(self, data: bytes, start: int) -> int:
+        """Where the next write ends: behind the last line that fits into it."""
+        limit = start + self._piece_bytes
+        if limit >= len(data):
+            return len(data)
+        return data.rfind(b"\n", start, limit) + 1 or limit
+
     def _put(self, data: bytes) -> int:
         """Writes as much as can be written; returns how much that was."""
         written = 0
@@ -126,7 +140,7 @@ class LineWriter:
         view = memoryview(data)
         while written < len(data):
             try:
-                written += os.write(self._fd, view[written:])
+                written += os.write(self._fd, view[written : self._piece_end(data, written)])
             except BlockingIOError:
                 # Somebody else made the descriptor non-blocking.
                 poll = select.poll()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import time
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -83,9 +84,10 @@ class LogSink:
         fd: int,
         *,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+        shared: bool = False,
     ) -> None:
         self._lines = lines
-        self._writer = LineWriter(fd, lines.lost, max_buffered_bytes=max_buffered_bytes)
+        self._writer = LineWriter(fd, lines.lost, max_buffered_bytes=max_buffered_bytes, shared=shared)
         self._write = self._writer.write
         self._threshold = _NUMBERS[level]
         self._handler = _SinkHandler(self._writer, lines)
@@ -169,24 +171,49 @@ def configure(
     colour: bool | None = None,
     now: Callable[[], float] = time.time,
     max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+    shared: bool = False,
 ) -> LogSink:
     """Opens the log on `fd` and leads the package's loggers to it. The caller closes the sink.
 
     `level` may be a filter of the `RUST_LOG` kind. `auto` is text on a terminal, else JSON. `colour` None: on a
-    terminal that wants it (`NO_COLOR`, `TERM=dumb`). Every occurrence of one of the `secrets` is redacted. Raises
-    ValueError for a level that does not exist; a closed `fd` is no error, its lines are lost.
+    terminal that wants it (`NO_COLOR`, `TERM=dumb`). `shared`: other processes write there too. Every occurrence of one
+    of the `secrets` is redacted. Raises ValueError for a level that does not exist; a closed `fd` is no error, its
+    lines are lost.
     """
     threshold = parse_filter(level)
-    redactor = Redactor(secrets)
-    terminal = _is_terminal(fd)
-    lines: JsonLines | TextLines
-    if format == "text" or (format == "auto" and terminal):
-        lines = TextLines(redactor, now, colour=terminal and _wants_colour() if colour is None else colour)
-    else:
-        lines = JsonLines(redactor, now)
-    sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes)
+    lines = _lines(format, fd, Redactor(secrets), colour, now)
+    sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes, shared=shared)
     sink.attach()
     return sink
+
+
+def write_record(
+    level: str, format: Format, logger: str, severity: Level, message: str, *, fd: int = STDERR_FD
+) -> None:
+    """One record of a process that may not start a thread, because it forks. Written at once, and lost where that
+    would mean waiting. `level` and `format` as for `configure`; the message must hold no secret."""
+    if _NUMBERS[severity] < _NUMBERS[parse_filter(level)]:
+        return
+    lines = _lines(format, fd, Redactor(()), None, time.time)
+    record = logging.makeLogRecord(
+        {"name": logger, "levelno": _NUMBERS[severity], "levelname": severity.upper(), "msg": message}
+    )
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if poll.poll(0):
+            os.write(fd, lines.record(record) + b"\n")
+    except OSError:
+        pass  # nobody reads the log: that is no reason to stop
+
+
+def _lines(
+    format: Format, fd: int, redactor: Redactor, colour: bool | None, now: Callable[[], float]
+) -> JsonLines | TextLines:
+    terminal = _is_terminal(fd)
+    if format == "text" or (format == "auto" and terminal):
+        return TextLines(redactor, now, colour=terminal and _wants_colour() if colour is None else colour)
+    return JsonLines(redactor, now)
 
 
 def _is_terminal(fd: int) -> bool:

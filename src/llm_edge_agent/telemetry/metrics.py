@@ -48,6 +48,8 @@ from llm_edge_agent.telemetry.families import (
     Families,
     family_number,
 )
+from llm_edge_agent.telemetry.gauges import GaugeBook, Merge, Published
+from llm_edge_agent.telemetry.processes import ProcessesCollector
 from llm_edge_agent.telemetry.rows import Rows, preset_keys
 from llm_edge_agent.telemetry.slots import WIDTH_MASK, Cells, SlotBlock
 from llm_edge_agent.version import __version__
@@ -105,12 +107,13 @@ class Metrics:
         tiers: Sequence[Literal["l1", "l2"]] = ("l1",),
         block: SlotBlock | None = None,
         slot: int = 0,
+        peers: Callable[[], list[Published]] | None = None,
     ) -> None:
         """`providers` and `models` close the lists of label values; `endpoints` are those whose series exist at 0;
         `tiers` are those that a miss was looked for in.
 
-        Workers of one gateway pass the same lists, a `block` from `Metrics.shared_block` and a number each. Raises
-        ValueError where the slot was written for other lists.
+        Workers of one gateway pass the same lists, a `block` from `Metrics.shared_block`, a number each, and what
+        tells what the other workers say of themselves. Raises ValueError where the slot was written for other lists.
         """
         self._families = Families(providers, models)
         self._tiers = tuple(tiers)
@@ -130,12 +133,17 @@ class Metrics:
             for tier in tiers
             for op in CACHE_OPERATIONS
         }
-        self._gauges: dict[str, dict[Labels, Callable[[], float]]] = {}
+        self._gauges = GaugeBook()
+        self._peers = peers
         self._runtime = CollectorRegistry()
-        ProcessCollector(registry=self._runtime)
         PlatformCollector(registry=self._runtime)
-        GCCollector(registry=self._runtime)
-        self.gauge("llm_edge_build_info", {"python": platform.python_version(), "version": __version__}, _always_one)
+        if peers is None:
+            ProcessCollector(registry=self._runtime)
+            GCCollector(registry=self._runtime)
+        else:
+            self._runtime.register(ProcessesCollector(peers))
+        version = {"python": platform.python_version(), "version": __version__}
+        self.gauge("llm_edge_build_info", version, _always_one, merge="max")
 
     @staticmethod
     def shared_block(
@@ -210,16 +218,24 @@ class Metrics:
 
         return observe
 
-    def gauge(self, name: str, labels: Mapping[str, str], callback: Callable[[], float]) -> None:
-        """Registers a value that `callback` tells at each scrape. The same name and labels again replace it."""
-        self._gauges.setdefault(name, {})[tuple(sorted(labels.items()))] = callback
+    def gauge(
+        self, name: str, labels: Mapping[str, str], callback: Callable[[], float], *, merge: Merge = "sum"
+    ) -> None:
+        """Registers a value that `callback` tells at each scrape. The same name and labels again replace it. `merge`
+        says what the values of several workers make: their sum, or the largest of them."""
+        self._gauges.register(name, labels, callback, merge)
+
+    def gauge_values(self) -> dict[str, dict[Labels, float]]:
+        """This worker's own gauges."""
+        return self._gauges.values()
 
     def render(self, accept: str | None) -> tuple[bytes, str]:
         """The exposition of all workers and its content type, by the Accept header."""
         content_type = negotiate(accept)
         openmetrics = content_type == OPENMETRICS
         own = self._exposition.render(self._block.sums(), openmetrics=openmetrics)
-        gauges = render_gauges(self._gauges, openmetrics=openmetrics)
+        values = self._gauges.merged(self._peers() if self._peers is not None else [])
+        gauges = render_gauges(values, openmetrics=openmetrics)
         encode: Callable[[CollectorRegistry], bytes] = generate_openmetrics if openmetrics else generate_text
         return b"".join((own.encode(), gauges.encode(), encode(self._runtime))), content_type
 
