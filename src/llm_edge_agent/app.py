@@ -31,6 +31,10 @@ from llm_edge_agent.version import __version__
 __all__ = ["AppState", "Totals", "initialize_app_state"]
 
 
+_PRESET_ENDPOINTS = ("chat", "messages", "responses", "embeddings")
+"""Doors whose series exist from the start; the others' come with their traffic, within the bounds of the metrics."""
+
+
 class AppState:
     """Everything a running gateway consists of, but its listeners. Close it with `close()`."""
 
@@ -91,7 +95,7 @@ class Seat:
 def shared_counters(config: AppConfig, workers: int) -> SlotBlock:
     """Memory for the counters of so many workers."""
     providers, models = _label_lists(config, table_from_document(model_document(config.model_overrides)))
-    return Metrics.shared_block(providers, models, workers)
+    return Metrics.shared_block(providers, models, workers, endpoints=_PRESET_ENDPOINTS)
 
 
 async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> AppState:
@@ -147,8 +151,15 @@ def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...]
 def _metrics(config: AppConfig, models: ModelTable, seat: Seat | None) -> Metrics:
     providers, names = _label_lists(config, models)
     if seat is None:
-        return Metrics(providers, names)
-    metrics = Metrics(providers, names, block=seat.counters, slot=seat.number, peers=seat.peers)
+        return Metrics(providers, names, endpoints=_PRESET_ENDPOINTS)
+    metrics = Metrics(
+        providers,
+        names,
+        endpoints=_PRESET_ENDPOINTS,
+        block=seat.counters,
+        slot=seat.number,
+        peers=seat.peers,
+    )
     metrics.gauge("llm_edge_workers", {}, lambda: 1)
     metrics.gauge("llm_edge_worker_restarts_total", {}, lambda: seat.board.restarts, merge="max")
     return metrics

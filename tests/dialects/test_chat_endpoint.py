@@ -35,3 +35,4 @@ def test_errors_go_alone_or_in_band() -> None:
     assert json.loads(body)["error"]["code"] == "upstream_timeout"
     assert CHAT.error_event(ERROR) == b"data: %b\n\n" % body
     assert CHAT.keepalive.startswith(b":")
+    assert CHAT.request_id_lines(b"r") == b"x-request-id: r\r\n"

@@ -8,13 +8,35 @@ from collections.abc import Mapping
 
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.dialects.chat_endpoint import ChatEndpoint, ChatToChat, ChatToMessages
+from llm_edge_agent.dialects.completions import CompletionsEndpoint, CompletionsToOpenAI
+from llm_edge_agent.dialects.embeddings import EmbeddingsEndpoint, EmbeddingsToOpenAI
 from llm_edge_agent.dialects.endpoint import Endpoint, Translator
+from llm_edge_agent.dialects.messages import (
+    CountTokensEndpoint,
+    CountTokensToMessages,
+    MessagesEndpoint,
+    MessagesToMessages,
+)
+from llm_edge_agent.dialects.responses import ResponsesEndpoint, ResponsesToOpenAI
 
 CHAT: Endpoint = ChatEndpoint()
 
-ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in (CHAT,)}
+_ALL: tuple[Endpoint, ...] = (
+    CHAT,
+    MessagesEndpoint(),
+    CountTokensEndpoint(),
+    ResponsesEndpoint(),
+    EmbeddingsEndpoint(),
+    CompletionsEndpoint(),
+)
+ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in _ALL}
 
 TRANSLATORS: Mapping[tuple[str, Dialect], Translator] = {
     ("chat", "openai"): ChatToChat(),
     ("chat", "anthropic"): ChatToMessages(),
+    ("messages", "anthropic"): MessagesToMessages(),
+    ("count_tokens", "anthropic"): CountTokensToMessages(),
+    ("responses", "openai"): ResponsesToOpenAI(),
+    ("embeddings", "openai"): EmbeddingsToOpenAI(),
+    ("completions", "openai"): CompletionsToOpenAI(),
 }

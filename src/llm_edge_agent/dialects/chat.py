@@ -116,14 +116,14 @@ def read_request(raw: bytes, *, max_depth: int) -> Call:
     try:
         request = _request_decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _type_error(str(error), body.value) from None
+        raise type_error(str(error), body.value) from None
     stream = bool(request.stream)
     options = request.stream_options
     include_usage = stream and options is not None and bool(options.include_usage)
     return Call(body, request.model, stream, include_usage, request.n or 1)
 
 
-def _type_error(reason: str, value: Mapping[str, Any]) -> GatewayError:
+def type_error(reason: str, value: Mapping[str, Any]) -> GatewayError:
     """msgspec's words as OpenAI's: `Expected `str`, got `int` - at `$.messages[0].role``."""
     complaint, _, place = reason.partition(" - at `$")
     param = place.rstrip("`").removeprefix(".") or None

@@ -40,6 +40,9 @@ class ChatEndpoint:
     def with_metadata(self, body: bytes, metadata: bytes) -> bytes:
         return chat.with_metadata(body, metadata)
 
+    def request_id_lines(self, request_id: bytes) -> bytes:
+        return b"x-request-id: %b\r\n" % request_id
+
     def error_body(self, error: GatewayError) -> bytes:
         return chat.error_body(error)
 

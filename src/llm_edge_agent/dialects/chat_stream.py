@@ -151,7 +151,7 @@ class ChatStream:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             chunk = _decode_tolerantly(payload)
         if is_error(chunk.error):
-            raise _provider_error(bytes(chunk.error))
+            raise provider_error(bytes(chunk.error))
         if chunk.choices is None and chunk.usage is None:
             raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's stream carries something that is no chunk.")
         if b"\n" in payload:  # several `data` lines: JSON allows the line feeds only between tokens
@@ -228,7 +228,7 @@ def _decode_tolerantly(payload: bytes) -> _Chunk:
         ) from None
 
 
-def _provider_error(raw: bytes) -> GatewayError:
+def provider_error(raw: bytes) -> GatewayError:
     """An error object inside a stream, in the provider's own words where it has some that may be shown."""
     try:
         error = msgspec.json.decode(raw, type=_Error)

@@ -145,6 +145,10 @@ class Endpoint(Protocol):
 
     def with_metadata(self, body: bytes, metadata: bytes) -> bytes: ...
 
+    def request_id_lines(self, request_id: bytes) -> bytes:
+        """The header lines in which clients of this dialect look for the request's id; `x-request-id` in any case."""
+        ...
+
     def error_body(self, error: GatewayError) -> bytes: ...
 
     def error_event(self, error: GatewayError) -> bytes:

@@ -70,13 +70,13 @@ class SSEDecoder:
             if block.startswith(b"data: ") and b"\n" not in block:
                 events.append(Event("", block[6:]))
             else:
-                _parse(block, events)
+                parse_block(block, events)
         return events
 
     def finish(self) -> list[Event]:
         """Whatever the end of the stream cut off before its blank line."""
         events: list[Event] = []
-        _parse(self._rest, events)
+        parse_block(self._rest, events)
         self._rest = b""
         return events
 
@@ -95,7 +95,8 @@ class SSEDecoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
-def _parse(block: bytes, events: list[Event]) -> None:
+def parse_block(block: bytes, events: list[Event]) -> None:
+    """Adds what stands between two blank lines, all line ends LF, to `events`."""
     name = ""
     data: list[bytes] = []
     for line in block.split(b"\n"):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
@@ -14,6 +14,12 @@ from llm_edge_agent.gateway.attempts import Upstream
 from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.version import __version__
+
+MAX_PAGE = 1000
+"""Models on one page of the list, as Anthropic has it."""
+
+_SERVED_MODES = ("chat", "responses", "embedding", "completion")
+"""Ways of asking a model that have a door here."""
 
 RenderMetrics = Callable[[str | None], tuple[bytes, str]]
 
@@ -90,14 +96,15 @@ class Admin:
         }
 
     def models(self, request: Request, request_id: str) -> Complete:
-        """The list of models, or one of them. Raises GatewayError MODEL_NOT_FOUND (404)."""
+        """The list of models, or one of them. Raises GatewayError: MODEL_NOT_FOUND (404), or 400 for a page that
+        cannot be."""
         _, _, wanted = request.path.partition("/models/")
         if not wanted:
-            items = list(self._models.values())
+            items, has_more = _page(list(self._models.values()), request.query)
             listing = {
                 "object": "list",
                 "data": items,
-                "has_more": False,
+                "has_more": has_more,
                 "first_id": items[0]["id"] if items else None,
                 "last_id": items[-1]["id"] if items else None,
             }
@@ -111,6 +118,29 @@ class Admin:
                 param="model",
             )
         return _json(200, item, request_id)
+
+
+def _page(items: list[dict[str, Any]], query: str) -> tuple[list[dict[str, Any]], bool]:
+    """The part of the list that Anthropic's parameters ask for, and whether more follows in its direction. Without a
+    `limit` it is all the rest: OpenAI's clients know no pages."""
+    asked = parse_qs(query, keep_blank_values=True)
+    limit = asked.get("limit", [str(MAX_PAGE)])[-1]
+    if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= MAX_PAGE):
+        raise _invalid("limit", f"a number from 1 to {MAX_PAGE}")
+    ids = [item["id"] for item in items]
+    for name in ("after_id", "before_id"):
+        if name in asked and asked[name][-1] not in ids:
+            raise _invalid(name, "the id of a listed model")
+    if "before_id" in asked:
+        items = items[: ids.index(asked["before_id"][-1])]
+        return items[-int(limit) :], len(items) > int(limit)
+    if "after_id" in asked:
+        items = items[ids.index(asked["after_id"][-1]) + 1 :]
+    return items[: int(limit)], len(items) > int(limit)
+
+
+def _invalid(param: str, wanted: str) -> GatewayError:
+    return GatewayError(ErrorKind.INVALID_REQUEST, f"Invalid '{param}': it has to be {wanted}.", param=param)
 
 
 def _json(status: int, value: object, request_id: str) -> Complete:
@@ -128,7 +158,7 @@ def _listed_models(
     names = [
         name
         for model in table.models
-        if model.status != "retired" and model.mode == "chat" and model.provider in upstreams
+        if model.status != "retired" and model.mode in _SERVED_MODES and model.provider in upstreams
         for name in (model.id, *model.aliases)
     ]
     listed = []

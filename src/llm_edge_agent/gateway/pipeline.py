@@ -245,7 +245,8 @@ class Pipeline:
             kind = JSON_HEADERS
             body = replay.whole(request_id, created, metadata)
         lines = stored.header_lines(cost=self._in_headers)
-        head = b"%b%bx-request-id: %b\r\nage: %d\r\n" % (kind, lines, request_id, now_s - stored.stored_s)
+        ids = endpoint.request_id_lines(request_id)
+        head = b"%b%b%bage: %d\r\n" % (kind, lines, ids, now_s - stored.stored_s)
         exchange.end(200)
         return Complete(200, head, body)
 
@@ -350,7 +351,7 @@ class Pipeline:
             latency_s = monotonic() - exchange.started_s
             metadata = metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
             body = miss.endpoint.with_metadata(body, metadata)
-        headers = JSON_HEADERS + self._own_headers(exchange) + relayed_headers(answer.headers)
+        headers = JSON_HEADERS + self._own_headers(exchange, miss.endpoint) + relayed_headers(answer.headers)
         exchange.end(200)
         return Complete(200, headers, body)
 
@@ -408,7 +409,9 @@ class Pipeline:
             stream,
             self._sweep,
             miss.endpoint,
-            headers=SSE_HEADERS + self._own_headers(exchange, cost=False) + relayed_headers(answer.headers),
+            headers=SSE_HEADERS
+            + self._own_headers(exchange, miss.endpoint, cost=False)
+            + relayed_headers(answer.headers),
             commit_by_s=commit_by_s,
             finish=finish,
             on_failure=on_failure,
@@ -446,7 +449,7 @@ class Pipeline:
         )
         self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
 
-    def _own_headers(self, exchange: Exchange, *, cost: bool = True) -> bytes:
+    def _own_headers(self, exchange: Exchange, endpoint: Endpoint, *, cost: bool = True) -> bytes:
         """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""
         shared = own_lines(
             exchange.cache,
@@ -455,9 +458,9 @@ class Pipeline:
             exchange.cost_picodollars if cost and self._in_headers else None,
             exchange.warnings,
         )
-        return b"%bx-request-id: %b\r\nx-llm-edge-attempts: %d\r\n" % (
+        return b"%b%bx-llm-edge-attempts: %d\r\n" % (
             shared,
-            exchange.request_id.encode(),
+            endpoint.request_id_lines(exchange.request_id.encode()),
             len(exchange.attempts),
         )
 

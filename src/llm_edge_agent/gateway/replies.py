@@ -88,7 +88,7 @@ def error_reply(
     close: bool = False,
 ) -> Complete:
     """A failure as a whole reply: the endpoint's error object, the request id, retry advice."""
-    headers = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id.encode(), extra_headers)
+    headers = b"%b%b%b" % (JSON_HEADERS, endpoint.request_id_lines(request_id.encode()), extra_headers)
     if error.retry_after_s is not None:
         headers += b"retry-after: %d\r\n" % math.ceil(error.retry_after_s)
     if error.should_retry is not None:

@@ -53,19 +53,35 @@ class Route(NamedTuple):
 
 
 CHAT = Route("chat", "/v1/chat/completions", ("POST",))
+MESSAGES = Route("messages", "/v1/messages", ("POST",))
+COUNT_TOKENS = Route("count_tokens", "/v1/messages/count_tokens", ("POST",))
+RESPONSES = Route("responses", "/v1/responses", ("POST",))
+EMBEDDINGS = Route("embeddings", "/v1/embeddings", ("POST",))
+COMPLETIONS = Route("completions", "/v1/completions", ("POST",))
 MODELS = Route("models", "/v1/models", ("GET", "HEAD"))
 MODEL = Route("models", "/v1/models/{id}", ("GET", "HEAD"))
 METRICS = Route("other", "/metrics", ("GET", "HEAD"), counted=False)
 HEALTH = Route("other", "/health", ("GET", "HEAD"), open_to_all=True, counted=False)
 LIVE = Route("other", "/health/live", ("GET", "HEAD"), open_to_all=True, counted=False)
 READY = Route("other", "/health/ready", ("GET", "HEAD"), open_to_all=True, counted=False)
+HELLO = Route("other", "/api/hello", ("GET", "HEAD"), open_to_all=True, counted=False)
+"""Where Claude Code warms its connection up."""
 UNKNOWN = Route("other", "other", ())
 
 ROUTES = {
     "/v1/chat/completions": CHAT,
     "/chat/completions": CHAT,
+    "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": COUNT_TOKENS,
+    "/v1/responses": RESPONSES,
+    "/responses": RESPONSES,
+    "/v1/embeddings": EMBEDDINGS,
+    "/embeddings": EMBEDDINGS,
+    "/v1/completions": COMPLETIONS,
+    "/completions": COMPLETIONS,
     "/v1/models": MODELS,
     "/models": MODELS,
+    "/api/hello": HELLO,
     "/metrics": METRICS,
     "/health": HEALTH,
     "/health/live": LIVE,

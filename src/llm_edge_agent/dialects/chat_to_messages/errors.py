@@ -101,6 +101,11 @@ def error_event(data: bytes, *, provider: str = "The provider") -> GatewayError:
     return _classify(status, read.error, provider, None, extra)
 
 
+def event_status(data: bytes) -> int:
+    """The status that the `error` event of a stream would have had as a whole answer."""
+    return _STATUS_OF_TYPE.get(_read(data).error.type or "", 500)
+
+
 def _classify(
     status: int, error: _Error, provider: str, wait_s: float | None, extra: dict[str, str | int]
 ) -> GatewayError:
