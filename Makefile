@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The locks name every package, so nothing is resolved: pip would look at newer releases than the locked ones.
 PIP := -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo run test check test-long bench clean tools
+.PHONY: demo run test test-older-sdks check test-long bench clean tools
 
 demo: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent demo
@@ -14,16 +14,23 @@ demo: $(VENV)/.runtime
 run: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent serve
 
-# Unit, property, golden, socket and end-to-end tests; then the same SDK conformance suite with the older openai SDK.
-test: tools $(VENV)/.development $(OLD_SDKS)/.ready check
-	$(BIN)/python -m pytest --cov=llm_edge_agent.core --cov=llm_edge_agent.dialects --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
+# First the static checks, beside them the SDK conformance suite with the older SDKs, which mostly waits. Then what decides,
+# every branch of it covered by its own tests. Then all else, untraced: tracing more than doubles its CPU time.
+test: tools $(VENV)/.development $(OLD_SDKS)/.ready
+	$(MAKE) --no-print-directory --jobs 2 check test-older-sdks
+	$(BIN)/python -m pytest --numprocesses auto tests/core tests/dialects --cov=llm_edge_agent.core --cov=llm_edge_agent.dialects --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest --numprocesses auto --ignore=tests/core --ignore=tests/dialects
+
+test-older-sdks: $(VENV)/.runtime $(OLD_SDKS)/.ready
 	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDKS)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
 
+# What reads the code, and does not run it.
 check: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_repository.py
 
 # Minutes of soak, fuzz and abort runs.
 test-long: tools $(VENV)/.development
