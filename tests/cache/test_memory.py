@@ -46,21 +46,21 @@ def test_an_entry_too_large_for_its_share_is_not_stored() -> None:
 
 
 def test_entries_expire_by_their_own_time_never_later_than_the_caches() -> None:
-    memory = cache(ttl_s=0.4)
+    memory = cache(ttl_s=0.8)
     memory.set(b"short", Item(1), ttl_s=0.1)
     memory.set(b"long", Item(1), ttl_s=3600)
     time.sleep(0.2)
     assert memory.get(b"short") is None
     assert memory.get(b"long") is not None
-    time.sleep(0.4)
+    time.sleep(0.8)
     assert memory.get(b"long") is None
 
 
 def test_entries_nobody_reads_expire_earlier() -> None:
-    memory = cache(ttl_s=60, tti_s=0.2)
+    memory = cache(ttl_s=60, tti_s=0.6)
     memory.set(b"read", Item(1), ttl_s=60)
     memory.set(b"idle", Item(1), ttl_s=60)
     for _ in range(4):
-        time.sleep(0.1)
+        time.sleep(0.2)
         assert memory.get(b"read") is not None
     assert memory.get(b"idle") is None

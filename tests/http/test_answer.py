@@ -205,16 +205,16 @@ async def test_a_paused_stream_holds_the_upstream_not_memory() -> None:
 
     async with upstream(script) as server, pool_of() as pool:
         received = Received()
-        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 10.0, 0.1))
+        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 10.0, 0.3))
         answer.stream(received)
         await eventually(lambda: received.body != b"")
         answer.pause()
         answer.pause()
         taken = len(received.body)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.6)
         assert sent < 40_000_000  # what the sockets' own buffers hold, and no more
         assert len(received.body) == taken
-        assert not received.over  # nor has the idle timeout of 0.1 s run
+        assert not received.over  # nor has the idle timeout of 0.3 s run
         answer.resume()
         await eventually(lambda: len(received.body) > taken)
         answer.close()
@@ -266,12 +266,12 @@ async def test_a_silent_stream_hits_the_idle_timeout_and_not_before() -> None:
         await peer.send(CHUNKED)
         for _ in range(5):
             await peer.send(chunk(b"x"))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         await peer.gone()
 
     async with upstream(script) as server, pool_of() as pool:
         received = Received()
-        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 0.3, 0.3))
+        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 0.6, 0.6))
         answer.stream(received)
         await eventually(lambda: received.over)
         assert received.body == b"xxxxx"
@@ -282,7 +282,7 @@ async def test_a_silent_stream_hits_the_idle_timeout_and_not_before() -> None:
 async def test_a_stream_without_a_first_byte_hits_the_answer_timeout() -> None:
     async with upstream(answering(CHUNKED)) as server, pool_of() as pool:
         received = Received()
-        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 0.2, 0.05))
+        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 0.5, 0.05))
         answer.stream(received)
         await eventually(lambda: received.over)
         assert [failure.reason for failure in received.failures] == [FailureReason.TIMEOUT]
@@ -376,7 +376,7 @@ async def test_pausing_from_within_data_pauses() -> None:
         await peer.gone()
 
     async with upstream(script) as server, pool_of() as pool:
-        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 10.0, 0.05))
+        answer = await post(pool, server.origin(), timeouts=Timeouts(5.0, 10.0, 0.2))
         receiver = Choosy(answer, pause=True)
         answer.stream(receiver)
         await asyncio.sleep(0.3)

@@ -296,10 +296,10 @@ def in_flight(gateway_url: str) -> float:
     raise AssertionError("no gauge of upstream connections")
 
 
-def wait_until_idle(gateway_url: str) -> float:
+def wait_until_in_flight(gateway_url: str, count: int) -> float:
     began_s = time.monotonic()
-    while in_flight(gateway_url) > 0:
-        assert time.monotonic() - began_s < 3, "the provider is still generating"
+    while in_flight(gateway_url) != count:
+        assert time.monotonic() - began_s < 10, "the provider does not begin, or is still generating"
         time.sleep(0.02)
     return time.monotonic() - began_s
 
@@ -310,7 +310,8 @@ def test_cancelling_a_stream_cancels_the_provider(client: openai.OpenAI, gateway
     assert next(iter(stream)).id
     assert in_flight(gateway_url) == 1
     stream.close()
-    assert wait_until_idle(gateway_url) < 1.5
+    # Promised within a second; the rest is a busy machine's. The stream itself takes 25.
+    assert wait_until_in_flight(gateway_url, 0) < 5
 
 
 def test_cancelling_a_whole_request_cancels_the_provider(client: openai.OpenAI, gateway_url: str, model: str) -> None:
@@ -318,15 +319,14 @@ def test_cancelling_a_whole_request_cancels_the_provider(client: openai.OpenAI, 
 
     def ask_and_give_up() -> None:
         with pytest.raises(openai.APITimeoutError):
-            client.with_options(timeout=0.7).chat.completions.create(model=model, messages=ask(text))
+            client.with_options(timeout=1.0).chat.completions.create(model=model, messages=ask(text))
 
     thread = threading.Thread(target=ask_and_give_up)
     thread.start()
-    time.sleep(0.4)
-    busy = in_flight(gateway_url)
+    wait_until_in_flight(gateway_url, 1)
     thread.join()
-    assert busy == 1
-    assert wait_until_idle(gateway_url) < 1.5
+    # The gateway's own timeout would end it two seconds later.
+    assert wait_until_in_flight(gateway_url, 0) < 1.5
 
 
 def test_models(client: openai.OpenAI, model: str) -> None:
