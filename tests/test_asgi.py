@@ -211,6 +211,8 @@ async def test_mounted_under_a_prefix(app: ASGIApp, upstream: ScriptedUpstream) 
         answer = await host.exchange(request_bytes(ask(), path="/a/llm/v1/chat/completions"))
         assert answer.text == "Hello."
         assert (await host.exchange(request_bytes(b"", path="/a/llm/v1/models", method="GET"))).status == 200
+        escaped = await host.exchange(request_bytes(b"", path="/a/llm/v1/models/no%252Fmodel", method="GET"))
+        assert "`no%2Fmodel`" in escaped.error["message"]  # decoded once
         missing = await host.exchange(request_bytes(b"", path="/a/llm/nothing", method="GET"))
         assert missing.error["code"] == "unknown_url"
     await app.close()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from llm_edge_agent.http.messages import Complete, Handler, Request, Streaming, header_pairs
 from llm_edge_agent.http.tasks import spawn
@@ -164,6 +165,13 @@ def fold_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return folded
 
 
+def _path(scope: Scope) -> str:
+    """The path below the mount point as the client wrote it: what is escaped in it is decoded once, by its reader."""
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.decode("latin-1") if raw is not None else quote(scope["path"])
+    return path.removeprefix(quote(scope.get("root_path", ""))) or "/"
+
+
 class ASGIApp:
     """Mount it in Starlette or FastAPI, or hand it to an ASGI server.
 
@@ -212,11 +220,9 @@ class ASGIApp:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = await self.state()
-        root: str = scope.get("root_path", "")
-        path: str = scope["path"]
         request = Request(
             scope["method"],
-            path.removeprefix(root) or "/",
+            _path(scope),
             scope.get("query_string", b"").decode("latin-1"),
             fold_headers(scope["headers"]),
             http_1_0=scope.get("http_version") == "1.0",

@@ -42,6 +42,7 @@ def test_a_hit_is_made_ready_once() -> None:
     assert answer.replay(CHAT) is replay
     lines = answer.header_lines(cost=True)
     assert b"x-llm-edge-cost-usd: 0.0\r\n" in lines
+    assert b"x-llm-edge-attempts: 0\r\n" in lines
     assert b"x-llm-edge-warnings: retired-model\r\n" in lines
     assert b"cost" not in stored().header_lines(cost=False)
 

@@ -1,7 +1,7 @@
 """Server-sent events: bytes in, events out, whatever way the network cut them.
 
-Follows the WHATWG HTML standard, section 9.2.6 (line ends CR, LF, CRLF; several `data` lines joined by LF; comments;
-one leading byte order mark), with two deviations that providers need: an event that the end of the stream cuts off
+Follows the WHATWG HTML standard, section 9.2.6 (line ends CR, LF, CRLF; several `data` lines joined by LF; none without
+data; comments; one leading byte order mark), with two deviations that providers need: an event that the end of the stream cuts off
 before its blank line is still delivered by `finish`, and comments are reported, because they keep connections alive.
 """
 
@@ -67,7 +67,7 @@ class SSEDecoder:
             raise EventTooLargeError
         events: list[Event] = []
         for block in head.split(b"\n\n"):
-            if block.startswith(b"data: ") and b"\n" not in block:
+            if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6:
                 events.append(Event("", block[6:]))
             else:
                 parse_block(block, events)
@@ -108,5 +108,5 @@ def parse_block(block: bytes, events: list[Event]) -> None:
             name = value.decode("utf-8", "replace")
         elif not field and line:
             events.append(Event(COMMENT, value))
-    if data:
+    if data and data != [b""]:  # an event without data is none
         events.append(Event(name, b"\n".join(data)))

@@ -53,7 +53,8 @@ class StoredAnswer:
     def header_lines(self, *, cost: bool) -> bytes:
         """The lines that the heads of all hits have in common. `cost`: whether headers tell it."""
         if self._header_lines is None:
-            self._header_lines = own_lines("hit-l1", self.provider, self.model, 0 if cost else None, self.warnings)
+            lines = own_lines("hit-l1", self.provider, self.model, 0 if cost else None, self.warnings)
+            self._header_lines = lines + b"x-llm-edge-attempts: 0\r\n"
         return self._header_lines
 
 
