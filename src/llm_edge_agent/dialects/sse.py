@@ -1,8 +1,9 @@
 """Server-sent events: bytes in, events out, whatever way the network cut them.
 
-Follows the WHATWG HTML standard, section 9.2.6 (line ends CR, LF, CRLF; several `data` lines joined by LF; none without
-data; comments; one leading byte order mark), with two deviations that providers need: an event that the end of the stream cuts off
-before its blank line is still delivered by `finish`, and comments are reported, because they keep connections alive.
+Follows the WHATWG HTML standard, section 9.2.6 (line ends CR, LF, CRLF; several `data` lines joined by LF; no event
+without data; comments; one leading byte order mark), with two deviations that providers need: an event that the end of
+the stream cuts off before its blank line is still delivered by `finish`, and comments are reported, because they keep
+connections alive.
 """
 
 from collections.abc import Callable

@@ -31,8 +31,8 @@ READY, DRAIN, RELOAD = b"r", b"d", b"l"
 
 FIRST_BACK_OFF_S = 0.1
 LONGEST_BACK_OFF_S = 10.0
-STEADY_S = 10.0
-"""A worker that served this long begins anew with the shortest back-off."""
+STEADY_S = 2.0
+"""A worker that served this long is replaced at once: only what dies again and again at its start must wait."""
 KILL_AFTER_S = 5.0
 """How long beyond its grace a draining worker may take to exit before it is killed."""
 
