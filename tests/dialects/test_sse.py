@@ -14,7 +14,7 @@ CASES = [
     (b"data: a\r\r", [Event("", b"a")]),
     (b"data: a\r\n\n", [Event("", b"a")]),
     (b"data: a\ndata: b\n\n", [Event("", b"a\nb")]),
-    (b"data\n\n", [Event("", b"")]),
+    (b"data\n\n", []),
     (b"data: a\n\ndata: b\n\n", [Event("", b"a"), Event("", b"b")]),
     (b"event: ping\ndata: {}\n\n", [Event("ping", b"{}")]),
     (b"data: {}\nevent: late\nid: 7\nretry: 5\n\n", [Event("late", b"{}")]),
