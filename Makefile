@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 run: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent serve
 
-# First the static checks, beside them the SDK conformance suite with the older SDKs, which mostly waits. Then what decides,
+# First the static checks, beside them the SDK conformance suites with the older SDKs, which mostly waits. Then what decides,
 # every branch of it covered by its own tests. Then all else, untraced: tracing more than doubles its CPU time.
 test: tools $(VENV)/.development $(OLD_SDKS)/.ready
 	$(MAKE) --no-print-directory --jobs 2 check test-older-sdks
@@ -23,6 +23,7 @@ test: tools $(VENV)/.development $(OLD_SDKS)/.ready
 
 test-older-sdks: $(VENV)/.runtime $(OLD_SDKS)/.ready
 	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDKS)/bin/python -m pytest -c tests/conformance/openai_sdk/pytest.ini tests/conformance/openai_sdk
+	GATEWAY_COMMAND=$(CURDIR)/$(BIN)/llm-edge-agent $(OLD_SDKS)/bin/python -m pytest -c tests/conformance/anthropic_sdk/pytest.ini tests/conformance/anthropic_sdk
 
 # What reads the code, and does not run it.
 check: $(VENV)/.development

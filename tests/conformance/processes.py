@@ -113,6 +113,7 @@ def gateway_before_simulator(folder: Path, **settings: str) -> Iterator[Running]
         "ANTHROPIC_API_KEY": "sk-ant-upstream",
         "ANTHROPIC_BASE_URL": simulator_url,
         "UPSTREAM_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),
+        "STREAM_IDLE_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),
         **settings,
     }
     with process([*mock, "--model", "own-instruct"], provider, folder):

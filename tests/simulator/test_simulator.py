@@ -173,6 +173,13 @@ async def test_writes_joined_or_one_by_one() -> None:
     assert all(write.count(b"\n\n") == 1 for write in single.writes)
 
 
+async def test_writes_that_cut_anywhere() -> None:
+    usual = await ask(simulator(), MESSAGES, message("[[sim: tokens=9]]", stream=True))
+    cut = await ask(simulator(), MESSAGES, message("[[sim: tokens=9, split=7]]", stream=True))
+    assert {len(write) for write in cut.writes[:-1]} == {7}
+    assert [event["type"] for event in cut.events] == [event["type"] for event in usual.events]
+
+
 @pytest.mark.parametrize("pace", [0.0, math.inf])
 async def test_no_pace_at_all(pace: float) -> None:
     got = await ask(simulator(tokens_per_s=pace), CHAT, chat("[[sim: tokens=5000]]", stream=True))

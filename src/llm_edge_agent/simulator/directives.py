@@ -28,6 +28,8 @@ class Directives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Length of the answer's text."""
     chunk_delay: float | None = None
     """Wait before each token, in place of the pace of the settings."""
+    split: int | None = None
+    """A stream is written so many bytes at a time, whatever they cut."""
     fail_after: int | None = None
     """Tokens delivered before the failure; 0: nothing of the body is."""
     mode: FailureMode = "rst"

@@ -30,6 +30,8 @@ class Pace:
     per_token_s: float = 0.0
     jitter: float = 0.0
     one_write_per_event: bool = False
+    write_bytes: int = 0
+    """Each write has at most so many bytes; 0: no bound."""
 
     @staticmethod
     def of(latency_s: float, tokens_per_s: float, jitter: float, one_write_per_event: bool) -> "Pace":
@@ -166,7 +168,9 @@ class PacedStream:
         if batch:
             data = b"".join(batch)
             batch.clear()
-            sink.write(data)
+            size = self._pace.write_bytes or len(data)
+            for start in range(0, len(data), size):
+                sink.write(data[start : start + size])
 
     def _peek(self) -> Piece | None:
         """The next piece, whose time is then `_due_s`; None at the end. A model that was held back catches up."""

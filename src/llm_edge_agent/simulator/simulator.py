@@ -5,6 +5,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Protocol
 
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming, header_block
@@ -266,9 +267,8 @@ class Simulator:
             exchange.end(completed=completed, aborted=aborted, output_tokens=delivered + hidden)
 
         pieces = iter(()) if ready.pieces is None else ready.pieces()
-        return PacedStream(
-            pieces, self._pace(directives), self._rng, on_end, headers=header_block(pairs), failure=failure
-        )
+        pace = replace(self._pace(directives), write_bytes=max(directives.split or 0, 0))
+        return PacedStream(pieces, pace, self._rng, on_end, headers=header_block(pairs), failure=failure)
 
     def _pace(self, directives: Directives) -> Pace:
         settings, asked = self.settings, self.behaviour
