@@ -182,4 +182,7 @@ def _listed(name: str, model: Model, started_unix_s: int) -> dict[str, Any]:
         "type": "model",
         "display_name": name,
         "created_at": datetime.fromtimestamp(started_unix_s, UTC).isoformat().replace("+00:00", "Z"),
+        "lifecycle": model.status if model.status in ("deprecated", "retired") else "active",
+        "max_input_tokens": model.context_window,
+        "max_tokens": model.max_output_tokens,
     }
