@@ -10,6 +10,7 @@ from llm_edge_agent.cli.check_config import check_config
 from llm_edge_agent.cli.config_init import init
 from llm_edge_agent.cli.demo import demo
 from llm_edge_agent.cli.doctor import doctor
+from llm_edge_agent.cli.fidelity.command import fidelity
 from llm_edge_agent.cli.health import health, metrics
 from llm_edge_agent.cli.mock import mock
 from llm_edge_agent.cli.models import models
@@ -49,6 +50,10 @@ def _program(
         serving.run(context.obj, {})
 
 
+examination = typer.Typer(rich_markup_mode=None)
+examination.callback(invoke_without_command=True)(doctor)
+examination.command()(fidelity)
+
 configuration = typer.Typer(help="Make a configuration.", rich_markup_mode=None, no_args_is_help=True)
 configuration.command("init")(init)
 
@@ -56,9 +61,9 @@ application.command()(serve)
 application.command()(demo)
 application.command()(mock)
 application.command(context_settings=PASSTHROUGH)(run)
-application.command()(doctor)
 application.command("check-config")(check_config)
 application.command()(models)
 application.command()(health)
 application.command()(metrics)
+application.add_typer(examination, name="doctor")
 application.add_typer(configuration, name="config")

@@ -17,6 +17,8 @@ def doctor(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False
 ) -> None:
     """Check providers, keys, TLS, proxy, ports and aliases; exit code 1 where something is wrong."""
+    if context.invoked_subcommand is not None:
+        return
     import msgspec
 
     from llm_edge_agent.cli.checks import examine
