@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_edge_agent.gateway.pipeline import Miss
+from llm_edge_agent.gateway.miss import Miss
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import ask, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import (

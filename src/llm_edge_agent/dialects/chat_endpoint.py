@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from llm_edge_agent.core.cache_key import NOT_KEYED
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.models import Model
@@ -110,7 +112,10 @@ class ChatToMessages:
         return Answer(answer, usage, chat.read_answer(answer).finish_reasons)
 
     def stream(self, call: Call, prepared: Prepared, *, created: int, keep_limit_bytes: int) -> AnswerStream:
-        return _stream(call, MessagesStream(_sent(prepared), created=created), keep_limit_bytes)
+        sent = _sent(prepared)
+        if sent.include_usage != call.include_usage:  # prepared for another client, who asked the same
+            sent = msgspec.structs.replace(sent, include_usage=call.include_usage)
+        return _stream(call, MessagesStream(sent, created=created), keep_limit_bytes)
 
     def error(
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, *, provider: str, now_unix_s: float

@@ -56,6 +56,8 @@ class Exchange:
     refusal_headers = b""
     """Header lines of the provider's refusal that the client gets."""
     memo: dict[str, Any] | None = None
+    left = False
+    """The client has left; the request goes on for others who asked the same."""
     ended = False
 
     def __init__(
@@ -97,6 +99,8 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
+        if self.left:
+            status, error = 499, ErrorKind.CLIENT_GONE
         self.status = status
         self.error = error
         self.duration_s = monotonic() - self.started_s

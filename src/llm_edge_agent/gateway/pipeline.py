@@ -1,7 +1,8 @@
 """The life of a request, top to bottom. `admit` decides what can be decided at once; `answer` waits.
 
     admit:   read and check -> resolve the model -> cache key -> L1            (synchronous: no task, no waiting)
-    answer:  translate -> attempt -> translate back -> account -> store -> reply     (a coroutine)
+    answer:  join whoever asks the same, or:                                   (a coroutine)
+             translate -> attempt -> translate back -> account -> store -> reply
 
 What a dialect is like is asked of its `Endpoint` and of the pair's `Translator`.
 
@@ -30,8 +31,11 @@ from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Pre
 from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
+from llm_edge_agent.gateway.flight import Flight, Flights, Tee
+from llm_edge_agent.gateway.joining import Joins
+from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
-from llm_edge_agent.gateway.relay import Relay
+from llm_edge_agent.gateway.relay import Relay, Source
 from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
     SSE_HEADERS,
@@ -98,19 +102,6 @@ class _Door:
         self.admitted: dict[bytes, _Admitted] = {}
 
 
-class Miss(msgspec.Struct, frozen=True):
-    """What `admit` hands to `answer`: everything decided so far."""
-
-    exchange: Exchange
-    endpoint: Endpoint
-    call: Call
-    passed: Passed
-    target: Target
-    control: CacheControl
-    key: bytes | None
-    """Cache key; None where the answer must not be stored."""
-
-
 class Pipeline:
     """Holds the edges that a request to a model meets; keeps nothing of a request."""
 
@@ -133,6 +124,10 @@ class Pipeline:
         self._prompt_caching = prompt_caching
         self._sweep = sweep
         self._ids = ids
+        self._flights = Flights()
+        self._joins = Joins(
+            sweep, in_body=settings.response_metadata == "body", in_headers=settings.response_metadata != "off"
+        )
         self._doors = {name: _Door(endpoint) for name, endpoint in ENDPOINTS.items()}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
@@ -251,27 +246,66 @@ class Pipeline:
         return Complete(200, head, body)
 
     async def answer(self, miss: Miss) -> Complete | Relay:
-        """The rest of the line, for what could not be answered at once. Ends the exchange on every path but a
-        returned Relay, which then owns it."""
+        """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""
+        if miss.key is None or not miss.control.read:
+            return await self._alone(miss)
+        flight = self._flights.find(miss.key)
+        if flight is not None:
+            return await self._join(flight, miss)
+        flight = self._flights.begin(miss.key)
+        miss.flight = flight
+        seat = flight.depart(miss.exchange, self._alone(miss))
+        try:
+            return await seat
+        except asyncio.CancelledError:
+            if seat.done() and not seat.cancelled() and isinstance(reply := seat.result(), Relay):
+                reply.abort("client_gone")  # it was given, and not yet taken
+            raise
+
+    async def _alone(self, miss: Miss) -> Complete | Relay:
+        """Ends the exchange on every path but a returned Relay, which then owns it."""
         exchange = miss.exchange
         try:
             return await self._answer(miss)
         except GatewayError as error:
-            exchange.end(error.status, error.kind)
-            let_go(error)
-            return error_reply(
-                error,
-                exchange.request_id,
-                endpoint=miss.endpoint,
-                extra_headers=self._error_headers(exchange),
-            )
+            return self._refused(miss, error)
         except asyncio.CancelledError:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
         except Exception as error:
-            internal = internal_error(error, exchange.request_id)
-            exchange.end(internal.status, internal.kind)
-            return error_reply(internal, exchange.request_id, endpoint=miss.endpoint)
+            return self._refused(miss, internal_error(error, exchange.request_id))
+
+    def _refused(self, miss: Miss, error: GatewayError) -> Complete:
+        exchange = miss.exchange
+        exchange.end(error.status, error.kind)
+        let_go(error)
+        if miss.flight is not None:
+            miss.flight.land(error)
+        lines = self._error_headers(exchange)
+        return error_reply(error, exchange.request_id, endpoint=miss.endpoint, extra_headers=lines)
+
+    async def _join(self, flight: Flight, miss: Miss) -> Complete | Relay:
+        """Waits for what another request is being answered."""
+        exchange = miss.exchange
+        exchange.cache = "join"
+        seat = flight.join(stream=miss.call.stream)
+        try:
+            landing = await seat
+        except asyncio.CancelledError:
+            flight.leave(seat)
+            exchange.end(499, ErrorKind.CLIENT_GONE)
+            raise
+        if isinstance(landing, Tee):
+            return self._joins.stream(landing, miss)
+        if isinstance(landing, GatewayError):
+            return self._refused(miss, landing)
+        replay = landing.replay(miss.endpoint) if landing is not None else None
+        if landing is not None and replay is not None:
+            return self._joins.whole(landing, replay, miss)
+        exchange.cache = "miss"
+        if landing is None and flight.over:
+            return await self.answer(miss)
+        return await self._alone(miss)
 
     async def _answer(self, miss: Miss) -> Complete | Relay:
         return await self._try(miss, miss.target)
@@ -345,7 +379,9 @@ class Pipeline:
             raise
         upstream.health.succeeded()
         self._account(exchange, target, trial, whole.usage)
-        self._store(miss, target, whole)
+        stored = self._store(miss, target, whole)
+        if miss.flight is not None:
+            miss.flight.land(stored)
         body = whole.body
         if self._in_body and miss.endpoint.in_body:
             latency_s = monotonic() - exchange.started_s
@@ -386,11 +422,14 @@ class Pipeline:
             self._account(exchange, target, trial, usage)
             if exchange.error is not None and exchange.error.value.blame:
                 upstream.health.failed()
+            stored = None
             if whole:
                 upstream.health.succeeded()
                 folded = stream.answer()
                 if folded is not None and len(folded.finish_reasons) == miss.call.choices:
-                    self._store(miss, target, folded)
+                    stored = self._store(miss, target, folded)
+            if whole and miss.flight is not None:
+                miss.flight.land(stored)
             if not (self._in_body and miss.endpoint.in_body):
                 return None
             latency_s = monotonic() - exchange.started_s
@@ -402,21 +441,38 @@ class Pipeline:
                 error = GatewayError(ErrorKind.STREAM_INTERRUPTED, error.message, extra=error.extra)
             return error
 
-        stream = translator.stream(miss.call, prepared, created=int(time.time()), keep_limit_bytes=keep)
-        relay = Relay(
-            exchange,
-            answer,
-            stream,
-            self._sweep,
-            miss.endpoint,
-            headers=SSE_HEADERS
-            + self._own_headers(exchange, miss.endpoint, cost=False)
-            + relayed_headers(answer.headers),
-            commit_by_s=commit_by_s,
-            finish=finish,
-            on_failure=on_failure,
-        )
-        answer.stream(relay)
+        created = int(time.time())
+        stream = translator.stream(miss.call, prepared, created=created, keep_limit_bytes=keep)
+
+        def relay_of(source: Source) -> Relay:
+            return Relay(
+                exchange,
+                source,
+                stream,
+                self._sweep,
+                miss.endpoint,
+                headers=SSE_HEADERS
+                + self._own_headers(exchange, miss.endpoint, cost=False)
+                + relayed_headers(answer.headers),
+                commit_by_s=commit_by_s,
+                finish=finish,
+                on_failure=on_failure,
+            )
+
+        tee = None
+        if miss.flight is None:
+            relay = relay_of(answer)
+            answer.stream(relay)
+        else:
+            tee = Tee(
+                miss.flight,
+                answer,
+                exchange,
+                lambda call: translator.stream(call, prepared, created=created, keep_limit_bytes=0),
+                on_failure,
+            )
+            relay = tee.lead(relay_of)
+            answer.stream(tee)
         if not relay.opened.done():
             self._sweep.add(relay)
         try:
@@ -428,6 +484,8 @@ class Pipeline:
             if error.kind.value.blame:
                 upstream.health.failed()
             raise
+        if miss.flight is not None and tee is not None:
+            miss.flight.opened(tee)
         return relay
 
     def _account(self, exchange: Exchange, target: Target, trial: Trial | None, usage: TokenUsage | None) -> None:
@@ -438,16 +496,17 @@ class Pipeline:
         if trial is not None and usage is not None:
             self._prompt_caching.learn(trial, exchange.prompt_cache, prices, usage)
 
-    def _store(self, miss: Miss, target: Target, answer: Answer) -> None:
+    def _store(self, miss: Miss, target: Target, answer: Answer) -> StoredAnswer | None:
+        """The answer as it can be told again, put into the cache where it may be. None where nobody would ask."""
         if miss.key is None or self._answers is None:
-            return
-        if not cache_policy.is_cacheable_answer(200, answer.finish_reasons):
-            return
+            return None
         exchange = miss.exchange
         stored = StoredAnswer(
             answer.body, target.provider, exchange.model, exchange.cost_picodollars, exchange.warnings
         )
-        self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
+        if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
+            self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
+        return stored
 
     def _own_headers(self, exchange: Exchange, endpoint: Endpoint, *, cost: bool = True) -> bytes:
         """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""

@@ -15,18 +15,28 @@ Every path to `done` ends the exchange, once, and closes or releases the upstrea
 import asyncio
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.endpoint import AnswerStream, Endpoint
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import internal_error
-from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import AbortReason, Sink
 from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
 
 KEEPALIVE_S = 15.0
+
+
+class Source(Protocol):
+    """The upstream as a relay needs it: `http.client.UpstreamAnswer`, or a share of one."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Relay:
@@ -38,6 +48,7 @@ class Relay:
         "_done",
         "_endpoint",
         "_finish",
+        "_mute",
         "_on_failure",
         "_sink",
         "_stream",
@@ -46,7 +57,9 @@ class Relay:
         "_wrote",
         "deadline_s",
         "exchange",
+        "failure",
         "headers",
+        "keep_going",
         "opened",
         "status",
     )
@@ -54,7 +67,7 @@ class Relay:
     def __init__(
         self,
         exchange: Exchange,
-        upstream: UpstreamAnswer,
+        upstream: Source,
         stream: AnswerStream,
         sweep: Sweep,
         endpoint: Endpoint,
@@ -82,6 +95,17 @@ class Relay:
         self._buffer: list[bytes] = []
         self._wrote = False
         self._done = False
+        self._mute = False
+        """The client has left, and the stream goes on for others."""
+        self.failure: GatewayError | None = None
+        """Why the stream broke."""
+        self.keep_going: Callable[[], bool] | None = None
+        """Asked when the client leaves: whether others want the answer, so that it must be received to its end."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is taken from the upstream."""
+        return self._done
 
     # Towards the upstream: http.origins.Receiver.
 
@@ -157,6 +181,11 @@ class Relay:
 
     def abort(self, reason: AbortReason) -> None:
         self._sweep.discard(self)
+        if reason != "shutdown" and not self._done and self.keep_going is not None and self.keep_going():
+            self._mute = self.exchange.left = True
+            self._sink = None
+            self._buffer.clear()
+            return
         self._upstream.close()
         sink, self._sink = self._sink, None
         if self._done:
@@ -174,6 +203,11 @@ class Relay:
         if not self.opened.done():
             self.opened.cancel()
 
+    def refuse(self, error: GatewayError) -> None:
+        """Breaks the stream off for a reason of the gateway's own."""
+        if not self._done:
+            self._fail(error, b"")
+
     # The ends.
 
     def _emit(self, data: bytes) -> None:
@@ -183,7 +217,7 @@ class Relay:
             self._wrote = True
             if self._sink is not None:
                 self._sink.write(data)
-            else:
+            elif not self._mute:
                 self._buffer.append(data)
         if self._stream.events and not self.opened.done():
             self.opened.set_result(None)
@@ -195,11 +229,12 @@ class Relay:
         if not self.opened.done():
             self.opened.set_result(None)
         self._upstream.resume()
-        if self._sink is not None:
+        if self._sink is not None or self._mute:
             self._close_sink()
 
     def _fail(self, error: GatewayError, out: bytes) -> None:
         self._done = True
+        self.failure = error
         self._upstream.close()
         if not self.opened.done() and not self._stream.events:
             self._sweep.discard(self)
@@ -208,7 +243,7 @@ class Relay:
         self.exchange.error = error.kind
         self._finish(self._stream.usage_so_far(), False)
         self._emit(out + self._endpoint.error_event(error))
-        if self._sink is not None:
+        if self._sink is not None or self._mute:
             self._close_sink()
 
     def _break(self, error: Exception) -> None:

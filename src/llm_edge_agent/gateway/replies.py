@@ -34,6 +34,14 @@ def hit_metadata(provider: str, tier: str, latency_s: float) -> bytes:
     )
 
 
+def joined_metadata(provider: str, latency_s: float) -> bytes:
+    """`metadata_object` of an answer that was being made for somebody else: not from any tier, and free."""
+    return b'{"provider":"%b","cached":true,"cache_tier":null,"latency_ms":%.3f,"cost_usd":0.0}' % (
+        provider.encode(),
+        latency_s * 1000,
+    )
+
+
 def metadata_object(provider: str, latency_s: float, cost_picodollars: int | None) -> bytes:
     """The `metadata` member of a completion that a provider was asked for, encoded. An unknown cost is null."""
     cost = "null" if cost_picodollars is None else usd(cost_picodollars)

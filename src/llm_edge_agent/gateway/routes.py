@@ -18,7 +18,8 @@ from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
 from llm_edge_agent.gateway.faults import internal_error
-from llm_edge_agent.gateway.pipeline import Miss, Pipeline
+from llm_edge_agent.gateway.miss import Miss
+from llm_edge_agent.gateway.pipeline import Pipeline
 from llm_edge_agent.gateway.replies import error_reply
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming

@@ -241,6 +241,9 @@ _RESET, _DIM, _RED, _GREEN, _YELLOW, _CYAN = (f"\x1b[{code}m" for code in (0, 2,
 _LEVEL_COLOURS = {"info": _GREEN, "warning": _YELLOW, "error": _RED}
 
 
+_UNCACHED = {"miss": "not cached", "join": "joined", "bypass": "cache bypassed"}
+
+
 class TextLines:
     """Lines for people, in local time."""
 
@@ -262,7 +265,7 @@ class TextLines:
         if exchange.cache == "hit":
             parts.append(self._paint(_CYAN, f"cached {exchange.cache_tier or ''}".rstrip()))
         elif exchange.cache != "none":
-            parts.append("not cached" if exchange.cache == "miss" else "cache bypassed")
+            parts.append(_UNCACHED[exchange.cache])
         parts.append(_duration(exchange.duration_s))
         if exchange.ttft_s is not None:
             parts.append(f"first token {_duration(exchange.ttft_s)}")

@@ -69,7 +69,7 @@ class Totals:
     requests: int
     cache_hits: int
     cache_lookups: int
-    """Requests that the cache was asked for: hits and misses, no bypasses."""
+    """Requests that the cache was asked for: hits and misses, no bypasses. Those that joined another count as hits."""
     errors: int
     """Without those whose client left."""
     prompt_tokens: int
@@ -252,7 +252,7 @@ class Metrics:
                     errors += row[0] if status == "error" else 0
             elif number == families.cache_lookups.number:
                 (result,) = families.cache_lookups.values(key)
-                hits += row[0] if result == "hit" else 0
+                hits += row[0] if result in ("hit", "join") else 0
                 lookups += row[0] if result != "bypass" else 0
             elif number == families.spend.number:
                 prompt += row[PROMPT_UNCACHED] + row[PROMPT_READ] + row[PROMPT_WRITE]
@@ -270,7 +270,7 @@ class Metrics:
         ended = _ended(status, error)
         status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
         # The label's list is hit, miss and bypass: where there is no cache, none was asked.
-        shown_cache = "bypass" if cache == NONE else cache
+        shown_cache = "bypass" if cache == NONE else "miss" if cache == "join" else cache
         counters = [rows.request(endpoint, provider, model, ended, "true" if stream else "false", shown_cache)]
         if error is not None or ended == "error":
             counters.append(rows.error(endpoint, provider, error.value.label if error is not None else OTHER))
@@ -280,6 +280,8 @@ class Metrics:
             counters.append(rows.require(families.cache_hits, tier or "l1"))
             if tier == "l2":
                 counters.append(rows.require(families.cache_misses, "l1"))
+        elif cache == "join":
+            counters.append(rows.require(families.cache_misses, "l1"))
         elif cache == "miss":
             counters.extend(rows.require(families.cache_misses, name) for name in self._tiers)
         if stream and error is not None:
@@ -288,7 +290,9 @@ class Metrics:
             elif error.value.fault == "upstream" and status < 400:
                 counters.append(rows.require(families.interruptions, "upstream"))
         latency = None
-        if error is None:
+        if cache == "join":
+            pass  # what the provider took, or failed at, is the leader's, and counts once
+        elif error is None:
             latency = rows.histogram(families.provider_latency, provider, model, "ok")
         elif error.value.fault == "upstream":
             latency = rows.histogram(families.provider_latency, provider, model, "error")

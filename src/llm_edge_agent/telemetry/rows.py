@@ -14,6 +14,7 @@ from llm_edge_agent.telemetry.families import (
     ENDPOINTS,
     ERROR_TYPES,
     INTERRUPTED_BY,
+    LOOKUPS,
     NONE,
     OTHER,
     OUTCOMES,
@@ -77,7 +78,7 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
     keys += [f.provider_errors.key(OTHER, kind, OTHER) for kind in UPSTREAM_ERROR_TYPES]
     keys += [f.warnings.key(OTHER)]
     keys += [f.interruptions.key(by) for by in INTERRUPTED_BY]
-    keys += [f.cache_lookups.key(result) for result in CACHE]
+    keys += [f.cache_lookups.key(result) for result in LOOKUPS]
     for tier in tiers:
         keys += [f.cache_hits.key(tier), f.cache_misses.key(tier)]
         keys += [f.cache_latency.key(tier, op) for op in CACHE_OPERATIONS]

@@ -1,0 +1,344 @@
+"""Single flight: identical requests of one tenant, under way at the same time, share one upstream call.
+
+The first one leads: its call to the provider runs in a task of its own, so that it can outlive the client who caused
+it. Those that come meanwhile join, and each ends its own exchange:
+
+    leader whole,  follower whole   told the answer when it is there
+    leader whole,  follower stream  told the answer as a stream when it is there
+    leader stream, follower stream  what has come so far, then every byte as it comes: upstream bytes are shared, and
+                                    each follower translates them for itself
+    leader stream, follower whole   told the folded answer at the end
+
+Who leaves, leaves alone; the last one to leave ends the call. A failure is told to all: whatever was worth trying has
+been tried, and if each follower tried again the provider would get at once what the flight kept from it. What it cost
+is the leader's, also when its client has left; followers paid nothing.
+
+Back-pressure. The leader's client holds the stream back as if it were alone; once it has left, the stream is held back
+while all who are left want it. A follower slower than that is cut when it lags `MAX_LAG_BYTES` behind. A stream that
+has grown beyond `MAX_RECORD_BYTES` takes no more followers.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.dialects.endpoint import AnswerStream, Call
+from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.relay import Relay, Source
+from llm_edge_agent.gateway.stored import StoredAnswer
+from llm_edge_agent.http.messages import Complete
+from llm_edge_agent.http.origins import UpstreamFailure
+from llm_edge_agent.http.tasks import spawn
+
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+MAX_LAG_BYTES = 1024 * 1024
+
+Reply = Complete | Relay
+
+
+class Share:
+    """One member's hold on a shared stream; to its relay it is the upstream. Empty once the relay is done."""
+
+    __slots__ = ("lag_bytes", "paused", "relay", "tee")
+
+    def __init__(self, tee: "Tee") -> None:
+        self.tee: Tee | None = tee
+        self.relay: Relay | None = None
+        self.paused = False
+        self.lag_bytes = 0
+
+    def pause(self) -> None:
+        self.paused = True
+        if self.tee is not None:
+            self.tee.settle_flow()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.lag_bytes = 0
+        if self.tee is not None:
+            self.tee.settle_flow()
+
+    def close(self) -> None:
+        if self.tee is not None:
+            self.tee.leave(self)
+
+    def lags(self, chunk: bytes) -> bool:
+        """Counts what is to be sent to a client that does not read; whether it is too much by now."""
+        if self.paused:
+            self.lag_bytes += len(chunk)
+        return self.lag_bytes > MAX_LAG_BYTES
+
+
+class Tee:
+    """The upstream bytes of a leader's stream, for everybody. `http.origins.Receiver` towards the upstream.
+
+    A relay and its share hold each other; whoever is done is let go of here, so that nothing outlives its stream."""
+
+    def __init__(
+        self,
+        flight: "Flight",
+        upstream: Source,
+        leader: Exchange,
+        new_stream: Callable[[Call], AnswerStream],
+        on_failure: Callable[[UpstreamFailure], GatewayError],
+    ) -> None:
+        """`new_stream` makes the state machine of another client of the same answer."""
+        self.leader = leader
+        self.new_stream = new_stream
+        self.on_failure = on_failure
+        self._flight = flight
+        self._upstream = upstream
+        self._first = Share(self)
+        self._followers: dict[Share, None] = {}
+        self._record: list[bytes] | None = []
+        self._recorded_bytes = 0
+        self._abandoned = False
+        """The leader's client has left."""
+
+    @property
+    def open(self) -> bool:
+        """Whether another stream may still join: all that has come is still at hand."""
+        return self._record is not None
+
+    def lead(self, relay_of: Callable[[Share], Relay]) -> Relay:
+        """Makes the leader's relay."""
+        relay = self._first.relay = relay_of(self._first)
+        relay.keep_going = self._goes_on
+        return relay
+
+    def follow(self, relay_of: Callable[[Share], Relay]) -> Relay:
+        """Makes a follower's relay and tells it all that has come."""
+        share = Share(self)
+        relay = share.relay = relay_of(share)
+        self._followers[share] = None
+        for chunk in self._record or ():
+            relay.data(chunk)
+        return relay
+
+    def _goes_on(self) -> bool:
+        """Asked when the leader's client has left: whether the stream goes on without it."""
+        if self._followers or self._flight.awaited:
+            self._abandoned = True
+            self.settle_flow()
+            return True
+        return False
+
+    # Towards the upstream.
+
+    def data(self, chunk: bytes) -> None:
+        followers = tuple(self._followers)  # who boards meanwhile is told by the record
+        leader, record = self._first.relay, self._record
+        if leader is None and not followers:
+            self._upstream.close()  # nothing may follow a terminal event
+            return
+        if record is not None:
+            self._recorded_bytes += len(chunk)
+            if self._recorded_bytes > MAX_RECORD_BYTES:
+                self._record = None
+            else:
+                record.append(chunk)
+        if leader is not None:  # first, since it accounts for the answer, and followers ask what that cost
+            leader.data(chunk)
+            self._release(self._first)
+        for share in followers:
+            if share.relay is not None:
+                if share.lags(chunk):
+                    share.relay.refuse(
+                        GatewayError(ErrorKind.REQUEST_TIMEOUT, "The client reads too slowly to share an answer.")
+                    )
+                else:
+                    share.relay.data(chunk)
+                self._release(share)
+
+    def end(self) -> None:
+        for share in (self._first, *self._followers):
+            if share.relay is not None:
+                share.relay.end()
+                self._release(share)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        for share in (self._first, *self._followers):
+            if share.relay is not None:
+                share.relay.failed(failure)
+                self._release(share)
+
+    # Towards the members.
+
+    def settle_flow(self) -> None:
+        """Holds the upstream back, or lets it flow."""
+        if self._abandoned:
+            held = bool(self._followers) and all(share.paused for share in self._followers)
+        else:
+            held = self._first.paused
+        if held:
+            self._upstream.pause()
+        else:
+            self._upstream.resume()
+
+    def leave(self, share: Share) -> None:
+        """A member has no more use for the stream. Nobody left: neither has anybody for the upstream."""
+        relay, share.relay, share.tee = share.relay, None, None
+        if share is self._first:
+            self._record = None
+            broken = relay.failure if relay is not None else None
+            self._flight.land(broken or GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down."))
+        else:
+            self._followers.pop(share, None)
+        if self._first.relay is not None:
+            self.end_if_deserted()
+        elif not self._followers:
+            self._upstream.close()
+
+    def _release(self, share: Share) -> None:
+        """Lets go of a relay that is done."""
+        if share.relay is not None and share.relay.done:
+            share.relay = share.tee = None
+            if share is self._first:
+                self._record = None
+            else:
+                self._followers.pop(share, None)
+
+    def end_if_deserted(self) -> None:
+        """Ends the call where nobody is there to hear of it."""
+        if not self._abandoned or self._first.relay is None:
+            return
+        if self._followers or self._flight.awaited:
+            self.settle_flow()
+        else:
+            self._first.relay.abort("client_gone")
+
+
+Landing = Tee | StoredAnswer | GatewayError | None
+"""What a follower is told: a stream to join, an answer, a failure; None: this flight cannot serve it, let it ask the
+provider itself."""
+
+
+class Flight:
+    """One call and who waits for it."""
+
+    def __init__(self, forget: Callable[[], None]) -> None:
+        """`forget` is called once, as soon as nobody may join any more."""
+        self._forget = forget
+        self.over = False
+        """Nobody may join any more: all is told."""
+        self._task: asyncio.Task[None] | None = None
+        self._started = False
+        """Whether the task has taken its first step: cancelled before, it would never begin, nor end the exchange."""
+        self._leader: asyncio.Future[Reply] | None = None
+        self._leader_left = False
+        self._exchange: Exchange | None = None
+        self._tee: Tee | None = None
+        self._seats: dict[asyncio.Future[Landing], bool] = {}
+        """Who waits, and whether for a stream."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether followers wait to be told something."""
+        return bool(self._seats)
+
+    def depart(self, exchange: Exchange, call: Coroutine[Any, Any, Reply]) -> "asyncio.Future[Reply]":
+        """Starts the leader's call. What is returned is the leader's own: cancelling it means that its client left."""
+        self._exchange = exchange
+        seat = self._leader = asyncio.get_running_loop().create_future()
+        seat.add_done_callback(self._leader_done)
+        self._task = spawn(self._run(call))
+        return seat
+
+    async def _run(self, call: Coroutine[Any, Any, Reply]) -> None:
+        self._started = True
+        if self._task is not None and self._deserted():
+            self._task.cancel()
+        reply: Reply | None = None
+        try:
+            reply = await call
+        except asyncio.CancelledError:
+            pass  # nobody waits any more
+        finally:
+            if not isinstance(reply, Relay):
+                self.land(None)
+            self._hand_over(reply)
+            self._task = None
+
+    def _hand_over(self, reply: Reply | None) -> None:
+        seat, self._leader = self._leader, None
+        if seat is not None and not seat.done():
+            if reply is None:
+                seat.cancel()
+            else:
+                seat.set_result(reply)
+        elif isinstance(reply, Relay):
+            reply.abort("client_gone")  # goes on where it is wanted
+
+    def _leader_done(self, seat: "asyncio.Future[Reply]") -> None:
+        if seat.cancelled() and self._exchange is not None:
+            self._exchange.left = self._leader_left = True
+            self._end_if_deserted()
+
+    # Followers.
+
+    def join(self, *, stream: bool) -> "asyncio.Future[Landing]":
+        """A seat; its result comes once there is something to tell. `leave` gives it up."""
+        seat: asyncio.Future[Landing] = asyncio.get_running_loop().create_future()
+        if stream and self._tee is not None:
+            seat.set_result(self._tee if self._tee.open else None)
+        else:
+            self._seats[seat] = stream
+        return seat
+
+    def leave(self, seat: "asyncio.Future[Landing]") -> None:
+        self._seats.pop(seat, None)
+        self._end_if_deserted()
+
+    def _deserted(self) -> bool:
+        return self._leader_left and not self._seats
+
+    def _end_if_deserted(self) -> None:
+        if self._tee is not None:
+            self._tee.end_if_deserted()
+        elif self._task is not None and self._started and self._deserted():
+            self._task.cancel()
+
+    # What the call tells.
+
+    def opened(self, tee: Tee) -> None:
+        """The leader's answer is a stream, and its first event has come."""
+        if not self.over:
+            self._tee = tee
+        self._tell(tee if tee.open else None, streams_only=True)
+
+    def land(self, landing: StoredAnswer | GatewayError | None) -> None:
+        """It is over: an answer, a failure, or nothing that could be shared. Only the first call counts."""
+        if self.over:
+            return
+        self.over = True
+        self._forget()
+        self._exchange = self._tee = None
+        self._tell(landing)
+
+    def _tell(self, landing: Landing, *, streams_only: bool = False) -> None:
+        told = [seat for seat, stream in self._seats.items() if stream or not streams_only]
+        for seat in told:
+            del self._seats[seat]
+            if not seat.done():
+                seat.set_result(landing)
+
+
+class Flights:
+    """The flights of one process, by cache key: the tenant is part of it, so nobody joins a stranger's."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, Flight] = {}
+
+    def find(self, key: bytes) -> Flight | None:
+        return self._by_key.get(key)
+
+    def begin(self, key: bytes) -> Flight:
+        flight = self._by_key[key] = Flight(lambda: self._end(key))
+        return flight
+
+    def _end(self, key: bytes) -> None:
+        self._by_key.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._by_key)

@@ -1,0 +1,84 @@
+"""The replies of those who joined a flight: made for somebody else, told as their own."""
+
+import math
+import time
+from time import monotonic
+
+from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.dialects.endpoint import Replay
+from llm_edge_agent.gateway.flight import Share, Tee
+from llm_edge_agent.gateway.miss import Miss
+from llm_edge_agent.gateway.relay import Relay
+from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, joined_metadata, own_lines
+from llm_edge_agent.gateway.stored import StoredAnswer
+from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.messages import Complete
+
+
+class Joins:
+    """Renders them. A follower's id is its own where it is told a finished answer, and the provider's where it reads
+    along; what it costs is 0, and what it saves is what the leader paid."""
+
+    def __init__(self, sweep: Sweep, *, in_body: bool, in_headers: bool) -> None:
+        """`in_body`: answers carry `metadata`. `in_headers`: their heads tell the cost."""
+        self._sweep = sweep
+        self._cost = 0 if in_headers else None
+        self._in_body = in_body
+
+    def whole(self, stored: StoredAnswer, replay: Replay, miss: Miss) -> Complete:
+        """The leader's finished answer, in the follower's own framing. Ends the exchange."""
+        exchange, call = miss.exchange, miss.call
+        exchange.provider = stored.provider
+        exchange.cost_picodollars = 0
+        exchange.saved_picodollars = stored.cost_picodollars or 0
+        exchange.warnings = stored.warnings
+        metadata = None
+        if self._in_body and miss.endpoint.in_body:
+            metadata = joined_metadata(stored.provider, monotonic() - exchange.started_s)
+        request_id = exchange.request_id.encode()
+        created = b"%d" % time.time()
+        if call.stream:
+            kind = SSE_HEADERS
+            body = replay.stream(request_id, created, metadata, show_usage=call.include_usage)
+        else:
+            kind = JSON_HEADERS
+            body = replay.whole(request_id, created, metadata)
+        head = kind + self._lines(miss)
+        exchange.end(200)
+        return Complete(200, head, body)
+
+    def stream(self, tee: Tee, miss: Miss) -> Relay:
+        """The leader's stream, from its beginning. The relay owns the exchange."""
+        exchange, leader = miss.exchange, tee.leader
+        provider = leader.provider or ""
+        exchange.provider = provider
+        exchange.cost_picodollars = 0
+        exchange.warnings = leader.warnings
+
+        def finish(usage: TokenUsage | None, whole: bool) -> bytes | None:
+            if whole:
+                exchange.saved_picodollars = leader.cost_picodollars or 0
+            if not (self._in_body and miss.endpoint.in_body):
+                return None
+            return joined_metadata(provider, monotonic() - exchange.started_s)
+
+        def relay_of(share: Share) -> Relay:
+            return Relay(
+                exchange,
+                share,
+                tee.new_stream(miss.call),
+                self._sweep,
+                miss.endpoint,
+                headers=SSE_HEADERS + self._lines(miss),
+                commit_by_s=math.inf,
+                finish=finish,
+                on_failure=tee.on_failure,
+            )
+
+        return tee.follow(relay_of)
+
+    def _lines(self, miss: Miss) -> bytes:
+        exchange = miss.exchange
+        shared = own_lines("join", exchange.provider, exchange.model, self._cost, exchange.warnings)
+        ids = miss.endpoint.request_id_lines(exchange.request_id.encode())
+        return b"%b%bx-llm-edge-attempts: 0\r\n" % (shared, ids)

@@ -1,0 +1,24 @@
+"""What passes from the synchronous half of the line to the half that waits."""
+
+import msgspec
+
+from llm_edge_agent.core.cache_policy import CacheControl
+from llm_edge_agent.core.routing import Target
+from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
+from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.flight import Flight
+
+
+class Miss(msgspec.Struct):
+    """What `admit` hands to `answer`: everything decided so far."""
+
+    exchange: Exchange
+    endpoint: Endpoint
+    call: Call
+    passed: Passed
+    target: Target
+    control: CacheControl
+    key: bytes | None
+    """Cache key; None where the answer must not be stored."""
+    flight: Flight | None = None
+    """Who else is told of the answer."""
