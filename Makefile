@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 run: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent serve
 
-# First the static checks, beside them the SDK conformance suites with the older SDKs, which mostly waits. Then what decides,
+# First the static checks, beside them the SDK conformance suites with the older SDKs, which mostly wait. Then what decides,
 # every branch of it covered by its own tests. Then all else, untraced: tracing more than doubles its CPU time.
 test: tools $(VENV)/.development $(OLD_SDKS)/.ready
 	$(MAKE) --no-print-directory --jobs 2 check test-older-sdks
