@@ -90,7 +90,7 @@ class Exchange:
         self.sweep = Sweep()
         self.connection = UpstreamConnection(self.owner, self.sweep, MAX_HEADER_BYTES)
         self.connection.connection_made(self.wire)
-        self.answer = UpstreamAnswer(limit, 1.0, asyncio.get_running_loop().create_future())
+        self.answer = UpstreamAnswer(limit, 1.0)
         self.connection.start(self.answer, b"request", b"", math.inf, bare=bare)
 
     def feed(self, pieces: Iterable[bytes]) -> None:
@@ -367,7 +367,7 @@ async def test_a_server_that_talks_first_is_not_http() -> None:
     connection = UpstreamConnection(owner, Sweep(), MAX_HEADER_BYTES)
     connection.connection_made(wire)
     connection.data_received(b"220 mail.example ESMTP\r\n")
-    answer = UpstreamAnswer(10, 1.0, asyncio.get_running_loop().create_future())
+    answer = UpstreamAnswer(10, 1.0)
     connection.start(answer, b"request", b"", math.inf, bare=False)
     assert answer.failure is not None
     assert answer.failure.reason is PROTOCOL
@@ -379,6 +379,6 @@ async def test_a_large_body_follows_its_head_without_being_copied() -> None:
     wire = Wire()
     connection = UpstreamConnection(Owner(), Sweep(), MAX_HEADER_BYTES)
     connection.connection_made(wire)
-    answer = UpstreamAnswer(10, 1.0, asyncio.get_running_loop().create_future())
+    answer = UpstreamAnswer(10, 1.0)
     connection.start(answer, b"head", b"body", math.inf, bare=False)
     assert wire.written == [b"head", b"body"]

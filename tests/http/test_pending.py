@@ -50,7 +50,8 @@ async def give(reply: Complete | Streaming) -> Complete | Streaming:
 
 
 async def settled(outlet: Outlet, pending: Awaitable[Complete | Streaming], asked: Request | None = None) -> Pending:
-    reply = Pending(outlet, asked or request(), pending)
+    reply = Pending(outlet, asked or request())
+    reply.run(pending, asyncio.get_running_loop())
     for _ in range(5):
         await asyncio.sleep(0)
     return reply
@@ -117,7 +118,9 @@ async def test_given_up_before_its_first_step_the_awaitable_still_runs_to_its_fi
         return Complete(200, b"", b"")
 
     outlet = Outlet()
-    Pending(outlet, request(), wait()).abandon("client_gone")
+    pending = Pending(outlet, request())
+    pending.run(wait(), asyncio.get_running_loop())
+    pending.abandon("client_gone")
     await until(lambda: len(seen) == 2)
     assert outlet.calls == []
 
@@ -125,7 +128,9 @@ async def test_given_up_before_its_first_step_the_awaitable_still_runs_to_its_fi
 async def test_a_stream_that_nobody_waits_for_is_aborted() -> None:
     outlet = Outlet()
     stream = Recorded(leave_open)
-    Pending(outlet, request(), give(stream)).abandon("client_gone")
+    pending = Pending(outlet, request())
+    pending.run(give(stream), asyncio.get_running_loop())
+    pending.abandon("client_gone")
     await until(lambda: stream.events == ["abort client_gone"])
     assert outlet.calls == []
 
@@ -141,12 +146,26 @@ async def test_a_future_that_held_a_stream_when_the_client_left() -> None:
     assert outlet.calls == []
 
 
-async def test_the_end_of_the_loop_drops_the_connection() -> None:
+async def test_who_cancels_the_reply_from_within_drops_the_connection() -> None:
+    async def leave() -> Complete:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+        raise AssertionError("not reached")
+
     outlet = Outlet()
-    await settled(outlet, asyncio.get_running_loop().create_future())
-    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
-    task.cancel()
-    await until(lambda: outlet.calls == ["drop"])
+    await settled(outlet, leave())
+    assert outlet.calls == ["drop"]
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_an_internal_error(caplog: pytest.LogCaptureFixture) -> None:
+    outlet = Outlet()
+    future: asyncio.Future[Complete | Streaming] = asyncio.get_running_loop().create_future()
+    await settled(outlet, future)
+    future.cancel()
+    await until(lambda: outlet.calls == ["fail"])
+    assert [record.message.split()[0] for record in caplog.records] == ["CancelledError"]
 
 
 class Faulty(Recorded):

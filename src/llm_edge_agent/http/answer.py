@@ -5,12 +5,13 @@ whole, bounded by a limit) and *pushed* (handed to a receiver, one socket read a
 pauses).
 """
 
-import asyncio
 import math
 from time import monotonic
 from typing import Protocol
 
+from llm_edge_agent.http.errands import Signal
 from llm_edge_agent.http.origins import FailureReason, Receiver, UpstreamFailure
+from llm_edge_agent.http.plain_heads import fields
 
 HELD_BYTES = 64 * 1024
 """How much body an answer holds before anybody has asked for it; one socket read more at the most."""
@@ -38,14 +39,12 @@ class Source(Protocol):
 
 
 class UpstreamAnswer:
-    """The final answer of one exchange. Whoever gets it calls `close` in the end, on every path.
-
-    `headers` maps lower-case names to values; a repeated field is joined with `, ` in order of arrival.
-    """
+    """The final answer of one exchange. Whoever gets it calls `close` in the end, on every path."""
 
     __slots__ = (
         "_connection",
         "_failure",
+        "_headers",
         "_idle_s",
         "_limit",
         "_paused",
@@ -53,32 +52,43 @@ class UpstreamAnswer:
         "_reading",
         "_receiver",
         "_size",
-        "_waiter",
         "complete",
-        "headers",
+        "raw_head",
         "received",
+        "settled",
         "status",
     )
 
-    def __init__(self, limit: int, idle_s: float, waiter: asyncio.Future[None]) -> None:
-        """`limit` bounds the body in `read` mode, in bytes. Made by the pool, which awaits `waiter`: it is resolved
-        when the head is complete or the exchange has failed."""
+    def __init__(self, limit: int, idle_s: float, *, whole: bool = False) -> None:
+        """`limit` bounds the body in `read` mode, in bytes. `whole`: it is read from the start, and `settled` is
+        set when all of it is there."""
         self.status = 0
-        self.headers: dict[bytes, bytes] = {}
+        self.raw_head = b""
+        """Status line and field lines, where they came plain; else empty, and `headers` tells."""
+        self._headers: dict[bytes, bytes] | None = None
+        self.settled = Signal()
+        """Set when the head is complete, or the exchange has failed."""
         self.complete = False
         """The whole answer has arrived, by its framing."""
         self.received = False
         """Whether any byte of the answer has arrived."""
         self._limit = limit
         self._idle_s = idle_s
-        self._waiter: asyncio.Future[None] | None = waiter
         self._connection: Source | None = None
         self._failure: UpstreamFailure | None = None
         self._receiver: Receiver | None = None
-        self._reading = False
+        self._reading = whole
         self._paused = False
         self._pieces: list[bytes] = []
         self._size = 0
+
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """Lower-case names to values; a repeated field is joined with `, ` in order of arrival."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = fields(self.raw_head)
+        return headers
 
     @property
     def flowing(self) -> bool:
@@ -102,9 +112,9 @@ class UpstreamAnswer:
                 connection.fail(FailureReason.TOO_LARGE, "the body exceeds the limit")
             else:
                 connection.resume()
-                waiter = self._waiter = asyncio.get_running_loop().create_future()
+                settled = self.settled = Signal()
                 try:
-                    await waiter
+                    await settled
                 except BaseException:
                     self.close()
                     raise
@@ -173,10 +183,18 @@ class UpstreamAnswer:
     def began(self, connection: Source) -> None:
         self._connection = connection
 
-    def ready(self, status: int) -> None:
-        """The final head is complete."""
+    def ready(self, status: int, raw_head: bytes, headers: dict[bytes, bytes] | None) -> None:
+        """The final head is complete: plain, or read already."""
         self.status = status
-        self._wake()
+        self.raw_head = raw_head
+        self._headers = headers
+        if self._reading and self._connection is not None and self._connection.left > self._limit:
+            self._connection.fail(FailureReason.TOO_LARGE, "the body exceeds the limit")
+
+    def arrived(self) -> None:
+        """What came in one read with the end of the head, or with a part of it, has been handed over."""
+        if self.status and not self._reading:
+            self.settled.set()
 
     def push(self, connection: Source, data: bytes) -> None:
         """Body bytes of one socket read, more to come."""
@@ -210,8 +228,7 @@ class UpstreamAnswer:
             if data:
                 self._size += len(data)
                 self._pieces.append(data)
-            if self._waiter is not None:
-                self._wake()
+            self.settled.set()
 
     def fail(self, failure: UpstreamFailure) -> None:
         """The exchange broke off. The connection has left already."""
@@ -221,18 +238,11 @@ class UpstreamAnswer:
         if receiver is not None:
             self._receiver = None
             receiver.failed(failure)
-        self._wake()
+        self.settled.set()
 
     def left(self) -> None:
         """Closed by its holder before it was complete."""
         self._connection = None
         if self._failure is None:
             self._failure = UpstreamFailure(FailureReason.CLOSED, "the answer was closed", received=self.received)
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        self.settled.set()

@@ -7,8 +7,9 @@ then on everything happens in the socket's callbacks:
       |                                                  |
       `---------------- any fault: the connection is aborted, the answer fails ----------------'
 
-httptools parses the head and the chunked framing. The end of the head is found here as well (the first empty line;
-both must agree), so a body of known length is counted, not parsed, and bytes after an answer are always noticed.
+A plain head is read at one glance (`plain_heads`); httptools parses every other and the chunked framing. The end of
+such a head is found here as well (the first empty line; both must agree), so a body of known length is counted, not
+parsed, and bytes after an answer are always noticed.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from llm_edge_agent.http.answer import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
+from llm_edge_agent.http.plain_heads import plain_head
 
 __all__ = ["Keeper", "UpstreamAnswer", "UpstreamConnection"]
 
@@ -123,10 +125,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchanges += 1
         self._answer = answer
         self._framing = _HEAD
-        self._headers = answer.headers
-        self._head_bytes = 0
-        self._interim = 0
-        self._status = 0
         self._bare = bare
         self.deadline_s = deadline_s
         answer.began(self)
@@ -134,7 +132,6 @@ class UpstreamConnection(asyncio.Protocol):
         if transport is None or self._fault is not None:
             self.fail(self._fault or FailureReason.CLOSED, "the connection broke before the request was sent")
             return
-        self._parser = HttpResponseParser(self)
         transport.write(request)
         if body:
             transport.write(body)
@@ -214,7 +211,18 @@ class UpstreamConnection(asyncio.Protocol):
         answer.received = True
         framing = self._framing
         if framing == _HEAD:
-            self._take_head(answer, data)
+            plain = plain_head(data, self._max_header_bytes) if self._parser is None and not self._bare else None
+            if plain is not None:
+                status, self.left, head = plain
+                self._framing = _LENGTH
+                self._status = status
+                self._keep_alive = True
+                answer.ready(status, head, None)
+                if self._answer is answer:
+                    self._take_length(answer, data[len(head) :])
+            else:
+                self._take_head(answer, data)
+            answer.arrived()
         elif framing == _LENGTH:
             self._take_length(answer, data)
         elif framing == _CHUNKED:
@@ -291,6 +299,8 @@ class UpstreamConnection(asyncio.Protocol):
             parser = self._parser
             if parser is None:
                 parser = self._parser = HttpResponseParser(self)
+                self._headers = {}
+                self._status = 0
             try:
                 parser.feed_data(data if stop == len(data) else data[:stop])
             except (HttpParserError, HttpParserUpgrade):
@@ -316,8 +326,6 @@ class UpstreamConnection(asyncio.Protocol):
             if self._interim > MAX_INTERIM_ANSWERS:
                 self.fail(FailureReason.PROTOCOL, "too many interim answers")
                 return
-            self._headers.clear()
-            self._status = 0
             self._parser = None
             if not data:
                 return
@@ -347,13 +355,15 @@ class UpstreamConnection(asyncio.Protocol):
                     self._framing = _CHUNKED
                     self._quiet_bytes = 0
                     self._tail = b""
-                    self._headers = {}  # trailers end here
+                    self._headers = {}  # for trailers, which nobody reads
                     if self._old_version:
                         self._keep_alive = False  # RFC 9112 6.1: an HTTP/1.0 peer's framing is not to be trusted
                 else:
                     self.fail(FailureReason.ENCODING, "the answer has a transfer coding that was not asked for")
                     return
-        answer.ready(status)
+        answer.ready(status, b"", headers)
+        if self._answer is not answer:
+            return
         framing = self._framing
         if framing == _LENGTH:
             self._parser = None
@@ -421,6 +431,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._body_done = False
         self._chunks.clear()
         self._head.clear()
+        self._head_bytes = 0
+        self._interim = 0
         self.left = 0
         self.deadline_s = math.inf
 

@@ -417,7 +417,8 @@ class Connection(asyncio.Protocol):
         self._stash = data[end:]
         self._state = _REPLY
         self.deadline_s = math.inf
-        self._pending = Pending(self, request, result)
+        pending = self._pending = Pending(self, request)
+        pending.run(result, self._loop)
         return b""
 
     def _reply(self, reply: Complete, data: bytes, end: int) -> bytes:

@@ -15,7 +15,8 @@ CHUNKED: Final = -1
 """What `body_length` says of a body whose length shows only at its end."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_FIELD = _TOKEN + rb":[\t -~\x80-\xff]*+\r\n"
+FIELD_LINE: Final = _TOKEN + rb":[\t -~\x80-\xff]*+\r\n"
+"""One well-formed field line, as a pattern (RFC 9112 section 5)."""
 # No white space at the end of a value: llhttp would keep it, and looking at each value costs more than looking here.
 _TRIMMED_FIELD = _TOKEN + rb":[\t -~\x80-\xff]*+(?<![\t ])\r\n"
 
@@ -23,8 +24,8 @@ HEAD: Final = re.compile(rb"(" + _TOKEN + rb") ([!-~]++) HTTP/1\.([01])\r\n(?:" 
 """A whole request head at the start of a read: method, target, minor version. No match proves nothing: `HeadScan`."""
 
 _REQUEST_LINE = re.compile(rb"(?:" + _TOKEN + rb") ([!-~]++) HTTP/([0-9]\.[0-9])\r\n")
-_FIELD_LINE = re.compile(_FIELD)
-_FIELD_LINES = re.compile(rb"(?:" + _FIELD + rb")*+")
+_FIELD_LINE = re.compile(FIELD_LINE)
+_FIELD_LINES = re.compile(rb"(?:" + FIELD_LINE + rb")*+")
 _NOT_IN_REQUEST_LINE = re.compile(rb"[^\r\n -~]")
 _TRAILING_SPACE = re.compile(rb"[\t ]+\r\n")
 _TOKEN_ONLY = re.compile(_TOKEN)

@@ -1,4 +1,4 @@
-"""A reply that could not be given at once: first a task, then perhaps a stream. Made for the slow path only.
+"""A reply that could not be given at once: first an errand, then perhaps a stream.
 
 Whoever leaves first ends it: the reply by completing, or the connection by `abandon` or `shut_down`. `_live` is true
 until then, and guards every way in: what comes later finds nothing to act on.
@@ -8,10 +8,11 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from types import CoroutineType
+from typing import Any, Final, Protocol
 
+from llm_edge_agent.http.errands import Errand
 from llm_edge_agent.http.messages import AbortReason, Complete, Request, Streaming
-from llm_edge_agent.http.tasks import release, spawn
 
 BODYLESS: Final = frozenset((204, 304))
 """Statuses whose replies have neither body nor content-length here (RFC 9110 sections 15.3.5 and 15.4.5)."""
@@ -68,20 +69,24 @@ class Pending:
     """One reply on its way. Is the `Sink` of its own stream, dead once that ended: a late write cannot reach the next
     exchange."""
 
-    __slots__ = ("_chunked", "_live", "_mute", "_outlet", "_request", "_sent", "_started", "_streaming", "_task")
+    __slots__ = ("_chunked", "_errand", "_live", "_mute", "_outlet", "_request", "_sent", "_streaming")
 
-    def __init__(self, outlet: Outlet, request: Request, reply: Awaitable[Complete | Streaming]) -> None:
+    def __init__(self, outlet: Outlet, request: Request) -> None:
         self._outlet = outlet
         self._request = request
         self._live = True
-        self._started = False
-        """Whether the task has taken its first step: cancelled before, it would leave `reply` unawaited."""
+        self._errand: Errand[Complete | Streaming] | None = None
         self._streaming: Streaming | None = None
         self._sent = False
         self._chunked = False
         self._mute = False
         """The body is taken and not sent: a reply to HEAD, or a status without a body."""
-        self._task = spawn(self._run(reply), releases=True)
+
+    def run(self, reply: Awaitable[Complete | Streaming], loop: asyncio.AbstractEventLoop) -> None:
+        """Begins to wait for the reply, once; it may be given from within this call."""
+        coroutine: Any = reply if type(reply) is CoroutineType else _awaited(reply)
+        errand = self._errand = Errand(coroutine, self, loop)
+        errand.start()
 
     @property
     def streaming(self) -> bool:
@@ -111,14 +116,14 @@ class Pending:
             self._call(self._streaming.resume)
 
     def abandon(self, reason: AbortReason) -> None:
-        """The connection is lost to this reply: cancels the task or aborts the stream."""
+        """The connection is lost to this reply: cancels the errand or aborts the stream."""
         if not self._live:
             return
         self._live = False
         if self._streaming is not None:
             self._abort(self._streaming, reason)
-        elif self._started:
-            self._task.cancel()
+        elif self._errand is not None:
+            self._errand.cancel()
 
     def shut_down(self) -> bool:
         """The server stops. A stream is aborted, may write once more, and is cut: True. An answer still awaited is
@@ -132,34 +137,24 @@ class Pending:
             self.cut()
         return True
 
-    async def _run(self, pending: Awaitable[Complete | Streaming]) -> None:
-        self._started = True
-        task = self._task
-        if not self._live:
-            # Given up before the first step: `pending` starts nevertheless, and hears of it where it first waits.
-            task.cancel()
+    # From the errand.
+
+    def returned(self, reply: Complete | Streaming) -> None:
         try:
-            reply = await pending
-        except asyncio.CancelledError as error:
-            if isinstance(pending, asyncio.Future):
-                _dispose_result(pending)
-            if self._live:
-                self._live = False
-                if task.cancelling():
-                    self._outlet.drop()
-                else:
-                    log_escaped(error)
-                    self._outlet.fail()
-            # Not raised on: nobody awaits the task, which ends here, and its exception would hold it, and the request.
+            self._deliver(reply)
         except Exception as error:
             self._broken(error)
-        else:
-            try:
-                self._deliver(reply)
-            except Exception as error:
-                self._broken(error)
-        finally:
-            release(task)
+
+    def raised(self, error: BaseException) -> None:
+        if isinstance(error, Exception):
+            self._broken(error)
+        elif self._live:
+            self._live = False
+            if self._errand is not None and self._errand.cancelling():
+                self._outlet.drop()
+            else:
+                log_escaped(error)
+                self._outlet.fail()
 
     def _deliver(self, reply: Complete | Streaming) -> None:
         if not self._live:
@@ -217,7 +212,11 @@ def _dispose(reply: Complete | Streaming) -> None:
             log_escaped(error)
 
 
-def _dispose_result(pending: "asyncio.Future[Complete | Streaming]") -> None:
-    """A future may hold a reply that our cancelled task did not get to see."""
-    if pending.done() and not pending.cancelled() and pending.exception() is None:
-        _dispose(pending.result())
+async def _awaited(reply: Awaitable[Complete | Streaming]) -> Complete | Streaming:
+    """Any awaitable as a coroutine. Cancelled, it looks whether a future holds a reply that nobody got to see."""
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        if isinstance(reply, asyncio.Future) and reply.done() and not reply.cancelled() and reply.exception() is None:
+            _dispose(reply.result())
+        raise

@@ -66,9 +66,18 @@ class UpstreamPool:
         return sum(len(stack.idle) for stack in self._stacks.values())
 
     async def send(
-        self, origin: Origin, method: bytes, path: bytes, headers: bytes, body: bytes, timeouts: Timeouts
+        self,
+        origin: Origin,
+        method: bytes,
+        path: bytes,
+        headers: bytes,
+        body: bytes,
+        timeouts: Timeouts,
+        *,
+        whole: bool = False,
     ) -> UpstreamAnswer:
-        """Returns when the head of the final answer (status 200 or above; redirects are answers) is complete.
+        """Returns when the head of the final answer (status 200 or above; redirects are answers) is complete; `whole`:
+        when all of it is.
 
         `path` follows `origin.prefix`. `headers` are ready lines, each ended by CRLF, without host, content-length,
         connection, transfer-encoding and accept-encoding. The caller closes the answer. Raises UpstreamFailure;
@@ -95,12 +104,11 @@ class UpstreamPool:
         reused = bool(stack.idle)
         connection = stack.idle.pop() if reused else await self._open(stack, timeouts, deadline_s)
         while True:
-            waiter = asyncio.get_running_loop().create_future()
-            answer = UpstreamAnswer(self._max_response_bytes, timeouts.idle_s, waiter)
+            answer = UpstreamAnswer(self._max_response_bytes, timeouts.idle_s, whole=whole)
             self.in_use += 1
             connection.start(answer, request, body, deadline_s, bare=method == b"HEAD")
             try:
-                await waiter
+                await answer.settled
             except BaseException:
                 answer.close()
                 raise

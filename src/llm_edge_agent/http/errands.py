@@ -1,0 +1,196 @@
+"""A coroutine that the callbacks it waits for carry on, without a round of the event loop at each step.
+
+Theory of operation. An asyncio task is first run on the next round of the loop, and after every wait on the round
+after. An `Errand` takes its first step when it starts, and each further one inside the callback that resolved what it
+waits for: a request whose provider is reached over an idle connection is sent in the callback of the client's socket
+and answered in the callback of the provider's.
+
+    start --step--> waits on a Signal  --set-----> step, at once     (the data plane's own)
+                    waits on a Future  --done----> step, on the next round of the loop, as in a task
+                    waits for nothing (sleep(0))-> step, on the next round of the loop
+          --step--> returned | raised              (told to its owner, once)
+
+To what runs in it an errand is a task: it is the loop's current one, so that `asyncio.timeout` and its like work. A
+task cannot run inside another's step; an errand that would is carried on by the next round of the loop instead.
+"""
+
+import asyncio
+from asyncio import _enter_task, _leave_task, get_running_loop
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from typing import Any, Generic, Protocol, TypeVar
+
+from llm_edge_agent.http.tasks import adopt, release
+
+T = TypeVar("T")
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Signal:
+    """Something that happens once, and may be awaited by one errand, or by one task."""
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_errand", "_others", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._cancelled = False
+        self._errand: Errand[Any] | None = None
+        self._others: list[tuple[Callable[[Any], object], Context | None]] | None = None
+
+    def set(self) -> None:
+        """It has happened; a second time means nothing."""
+        if self.done:
+            return
+        self.done = True
+        errand = self._errand
+        if errand is not None:
+            self._errand = None
+            errand.resume()
+        elif self._others is not None:
+            self._tell_others()
+
+    def _tell_others(self) -> None:
+        others, self._others = self._others, None
+        for callback, context in others or ():
+            get_running_loop().call_soon(callback, self, context=context)
+
+    def __await__(self) -> Generator["Signal", None, None]:
+        if not self.done:
+            self._asyncio_future_blocking = True
+            yield self
+        self.result()
+
+    def wake(self, errand: "Errand[Any]") -> None:
+        """Carries `errand` on once it has happened."""
+        self._errand = errand
+
+    # What asyncio asks of a future that a task waits on.
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return get_running_loop()
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context | None = None) -> None:
+        if self._others is None:
+            self._others = []
+        self._others.append((callback, context))
+
+    def cancel(self, msg: object = None) -> bool:
+        """Whoever waits hears of it on the next round, as with a future."""
+        if self.done:
+            return False
+        self.done = self._cancelled = True
+        errand, self._errand = self._errand, None
+        if errand is not None:
+            get_running_loop().call_soon(errand.resume)
+        self._tell_others()
+        return True
+
+    def result(self) -> None:
+        if self._cancelled:
+            raise asyncio.CancelledError
+
+
+class Owner(Protocol[R_contra]):
+    """Who sent an errand, and hears how it ended: one of the two, once."""
+
+    def returned(self, result: R_contra) -> None: ...
+
+    def raised(self, error: BaseException) -> None:
+        """Cancellation is told here, too."""
+        ...
+
+
+class Errand(Generic[T]):
+    """Runs one coroutine for `owner`. `start` it, once."""
+
+    __slots__ = ("_cancels", "_coroutine", "_loop", "_must_cancel", "_owner", "_started", "_waiting")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], owner: Owner[T], loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine: Coroutine[Any, Any, T] | None = coroutine
+        self._owner = owner
+        self._loop = loop
+        self._waiting: Any = None
+        self._started = False
+        self._must_cancel = False
+        self._cancels = 0
+
+    def start(self) -> None:
+        adopt(self)
+        self.resume()
+
+    def resume(self, _: object = None) -> None:
+        """Takes the next step; on the next round of the loop where another task is in the middle of its own."""
+        coroutine = self._coroutine
+        if coroutine is None:
+            return
+        loop = self._loop
+        try:
+            _enter_task(loop, self)  # type: ignore[arg-type]  # the documented way of a task that is not asyncio's own
+        except RuntimeError:
+            loop.call_soon(self.resume)
+            return
+        self._waiting = None
+        try:
+            if self._must_cancel and self._started:
+                self._must_cancel = False
+                awaited = coroutine.throw(asyncio.CancelledError())
+            else:
+                self._started = True
+                awaited = coroutine.send(None)
+        except StopIteration as stop:
+            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
+            owner = self._end()
+            owner.returned(stop.value)
+        except (KeyboardInterrupt, SystemExit):
+            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
+            self._end()
+            raise
+        except BaseException as error:
+            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
+            owner = self._end()
+            owner.raised(error)
+        else:
+            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
+            if awaited is None:
+                loop.call_soon(self.resume)
+                return
+            awaited._asyncio_future_blocking = False
+            self._waiting = awaited
+            if type(awaited) is Signal:
+                awaited.wake(self)
+            else:
+                awaited.add_done_callback(self.resume)
+            if self._must_cancel and awaited.cancel():
+                self._must_cancel = False
+
+    def _end(self) -> Owner[T]:
+        """Lets go of what would hold this errand in a circle: its owner, who is to be told."""
+        release(self)
+        self._coroutine = None
+        owner = self._owner
+        del self._owner
+        return owner
+
+    # What asyncio asks of the current task.
+
+    def cancel(self, msg: object = None) -> bool:
+        """Raises CancelledError in the coroutine, where it waits or will wait next. False once it has ended."""
+        if self._coroutine is None:
+            return False
+        self._cancels += 1
+        if self._waiting is None or not self._waiting.cancel():
+            self._must_cancel = True
+        return True
+
+    def cancelling(self) -> int:
+        return self._cancels
+
+    def uncancel(self) -> int:
+        self._cancels = max(0, self._cancels - 1)
+        return self._cancels
+
+    def done(self) -> bool:
+        return self._coroutine is None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop

@@ -1,0 +1,54 @@
+"""The head of a provider's answer where it is plain: one read, every line well-formed, a body of known length, a
+connection that goes on. Nine in ten are, and need no parser; every other head is left to llhttp (`client`).
+
+What is accepted here is a subset of what llhttp accepts, with the same meaning. The fields themselves are looked at
+when somebody asks: of twenty or thirty that a provider sends, few are ever read.
+"""
+
+import re
+from typing import NamedTuple
+
+from llm_edge_agent.http.framing import FIELD_LINE
+
+_HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) [ -~]*+\r\n(?:" + FIELD_LINE + rb")*+\r\n")
+_FRAMING = re.compile(rb"\r\n(content-length|content-encoding|transfer-encoding|connection|upgrade):[\t ]*([^\r]*)")
+_FIELD = re.compile(rb"\r\n([^:\r]+):[\t ]*([^\r]*)")
+_BODYLESS = (204, 304)
+_MAX_DIGITS = 18
+
+
+class PlainHead(NamedTuple):
+    status: int
+    length: int
+    """Of the body, in bytes."""
+    raw: bytes
+    """The head itself, as far as its empty line."""
+
+
+def plain_head(data: bytes, max_bytes: int) -> PlainHead | None:
+    """The head at the start of `data`; None where it is not plain, not there in full, or longer than `max_bytes`."""
+    match = _HEAD.match(data)
+    if match is None or match.end() > max_bytes:
+        return None
+    raw = match[0]
+    framing = _FRAMING.findall(raw.lower())
+    length: bytes | None = None
+    for name, value in framing:
+        if name == b"content-length" and length is None:
+            length = value
+        elif name != b"connection" or value != b"keep-alive":
+            return None
+    status = int(match[1])
+    if length is None or not length.isdigit() or len(length) > _MAX_DIGITS or status in _BODYLESS:
+        return None
+    return PlainHead(status, int(length), raw)
+
+
+def fields(raw: bytes) -> dict[bytes, bytes]:
+    """The fields of a plain head: lower-case names, values without white space around them; repeated ones joined."""
+    found: dict[bytes, bytes] = {}
+    for name, value in _FIELD.findall(raw):
+        name = name.lower()
+        value = value.rstrip(b"\t ")
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
