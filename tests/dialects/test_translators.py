@@ -55,6 +55,34 @@ def test_chat_to_messages_translates_each_way() -> None:
     assert error.kind is ErrorKind.UPSTREAM_OVERLOADED
 
 
+TOLD = b"""data: {"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant",\
+"model":"claude-x","content":[],"stop_reason":null,"usage":{"input_tokens":2,"output_tokens":1}}}
+
+data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"hello"}}
+
+data: {"type":"content_block_stop","index":0}
+
+data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}
+
+data: {"type":"message_stop"}
+
+"""
+
+
+@pytest.mark.parametrize("prepared_with", [False, True])
+@pytest.mark.parametrize("told_with", [False, True])
+def test_each_client_of_one_stream_sees_usage_where_it_asked(prepared_with: bool, told_with: bool) -> None:
+    """A stream prepared for one client may be told to another, who asked the same but for usage."""
+    translator = TRANSLATORS["chat", "anthropic"]
+    with_usage = read_request(RAW[:-1] + b',"stream_options":{"include_usage":true}}', max_depth=16)
+    calls = {False: CALL, True: with_usage}
+    prepared = translator.request(calls[prepared_with], CLAUDE, "claude-x", OPTIONS, ask_usage=True)
+    stream = translator.stream(calls[told_with], prepared, created=7, keep_limit_bytes=0)
+    out = stream.feed(TOLD) + stream.finish() + stream.close(None)
+    assert stream.complete
+    assert (b'"completion_tokens"' in out) is told_with
+
+
 def test_a_translator_refuses_what_it_did_not_prepare() -> None:
     with pytest.raises(TypeError, match="not prepared"):
         TRANSLATORS["chat", "anthropic"].answer(b"", Prepared(path=b"", body=b""), created=1)
