@@ -204,7 +204,12 @@ def test_what_goes_wrong_does_not_swallow_what_came_before(
         ("openai", CHAT[:4], TokenUsage(completion_tokens=1, estimated=True)),
         ("openai", CHAT[:6], TokenUsage(prompt_tokens=3, completion_tokens=2)),
         ("anthropic", MESSAGES[:1], TokenUsage(estimated=True)),
-        ("anthropic", MESSAGES[:5], TokenUsage(prompt_tokens=5, completion_tokens=4, estimated=True)),
+        ("anthropic", MESSAGES[:5], TokenUsage(prompt_tokens=5, completion_tokens=1, estimated=True)),
+        (
+            "anthropic",
+            [*MESSAGES[:5], *MESSAGES[4:5]],
+            TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=True),
+        ),
     ],
 )
 def test_what_a_cut_stream_has_cost(upstream: str, events: list[bytes], expected: TokenUsage | None) -> None:

@@ -40,13 +40,15 @@ class ChatAnswerStream:
     """One streamed chat completion. Feed it every read; call `finish` at the end of input unless it is complete; then
     `close` once for the tail."""
 
-    __slots__ = ("_chunks", "_decoder", "_out", "_translator", "complete", "events", "failure")
+    __slots__ = ("_chunks", "_decoder", "_deltas", "_out", "_translator", "complete", "events", "failure")
 
     def __init__(self, chunks: ChatStream, translator: StreamTranslator | None) -> None:
         self._decoder = SSEDecoder()
         self._chunks = chunks
         self._translator = translator
         self._out: list[bytes] = []
+        self._deltas = 0
+        """Events that bring a piece of a translated answer: their names say so, whichever the dialect."""
         self.events = 0
         """Upstream events so far, comments not counted. The first one is the commit point."""
         self.complete = False
@@ -117,6 +119,8 @@ class ChatAnswerStream:
             else:
                 if event == "ping" and self.events:
                     out.append(_PING)
+                if event.endswith("delta"):
+                    self._deltas += 1
                 for payload in translator.feed(event, data):
                     out.append(feed(payload))
                 if translator.complete:
@@ -136,16 +140,17 @@ class ChatAnswerStream:
 
     def usage_so_far(self) -> TokenUsage | None:
         """What a cut stream has cost as far as can be told: the provider's own figures where it gave any, else one
-        token per event. None where nothing had come."""
+        token per piece. None where nothing had come."""
         known = self.usage
         if not self.events or (known is not None and self._translator is None):
             return known
+        pieces = self.events - 1 if self._translator is None else self._deltas
         return TokenUsage(
             prompt_tokens=known.prompt_tokens if known else 0,
             cache_read_tokens=known.cache_read_tokens if known else 0,
             cache_write_tokens=known.cache_write_tokens if known else 0,
             cache_write_1h_tokens=known.cache_write_1h_tokens if known else 0,
-            completion_tokens=max(known.completion_tokens if known else 0, self.events - 1),
+            completion_tokens=max(known.completion_tokens if known else 0, pieces),
             off_list=known.off_list if known else False,
             estimated=True,
         )
