@@ -55,9 +55,10 @@ def test_rules_of_each_claude_generation(
     ("name", "tools", "param", "stop", "sampling"),
     [
         ("gpt-4o", "yes", "max_tokens", True, True),
-        ("gpt-5.5", "yes", "max_completion_tokens", True, True),
-        ("gpt-6-sol", "effort_none", "max_completion_tokens", True, True),
-        ("gpt-6-astra", "no", "max_completion_tokens", True, False),
+        ("gpt-5.2", "yes", "max_completion_tokens", False, True),
+        ("gpt-5.5", "no_explicit_effort", "max_completion_tokens", False, True),
+        ("gpt-6-sol", "effort_none", "max_completion_tokens", False, True),
+        ("gpt-6-astra", "no", "max_completion_tokens", False, False),
         ("o3", "yes", "max_completion_tokens", False, False),
     ],
 )
@@ -65,6 +66,7 @@ def test_rules_of_openai_models(name: str, tools: str, param: str, stop: bool, s
     rules = model(name).rules
     assert (rules.tools_in_chat, rules.max_tokens_param, rules.stop_param) == (tools, param, stop)
     assert rules.sampling_params is sampling
+    assert rules.sampling_needs_no_effort is (sampling and bool(rules.efforts))
 
 
 def test_price_bands_rule_the_whole_request() -> None:

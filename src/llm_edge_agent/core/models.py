@@ -33,11 +33,18 @@ adaptive = Opus 4.7/4.8; adaptive_or_enabled = Opus/Sonnet 4.6; enabled_effort =
 Sonnet 4.5 and older with thinking; none = models without thinking."""
 
 
+ToolsInChat = Literal["yes", "no_explicit_effort", "effort_none", "no"]
+"""When OpenAI's Chat Completions takes function tools: always; unless an effort other than `none` is named; only where
+`none` is named; never. Where not, the Responses API does."""
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What a request to the model may say. Defaults describe a permissive OpenAI-dialect model."""
 
     sampling_params: bool = True
     """temperature, top_p and top_k are taken (Anthropic: on version 2023-06-01)."""
+    sampling_needs_no_effort: bool = False
+    """They are taken only beside `reasoning_effort: "none"`."""
     temperature_and_top_p: bool = True
     """Both in one request are taken; False from Claude's 4.5 generation on."""
     assistant_prefill: bool = True
@@ -48,9 +55,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Values of Anthropic's output_config.effort or OpenAI's reasoning_effort that the model takes."""
     min_cacheable_tokens: int = 1024
     max_tokens_param: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
-    tools_in_chat: Literal["yes", "effort_none", "no"] = "yes"
-    """Whether function tools are taken in OpenAI's Chat Completions."""
+    tools_in_chat: ToolsInChat = "yes"
     stop_param: bool = True
+    """OpenAI's `stop` is taken: not by models that reason."""
     structured_outputs: bool = True
 
 
@@ -179,17 +186,18 @@ def _rules(record: Mapping[str, Any]) -> Rules:
             structured_outputs=bool(capabilities["json_schema"]),
         )
     tools_note = str(raw.get("tools_in_chat_completions") or "")
-    tools: Literal["yes", "effort_none", "no"] = "yes"
+    tools: ToolsInChat = "no_explicit_effort" if tools_note else "yes"
     if tools_note.startswith("refused"):
         tools = "no"
     elif tools_note.startswith("only with reasoning_effort=none"):
         tools = "effort_none"
     return Rules(
         sampling_params=not sampling.startswith("rejected"),
+        sampling_needs_no_effort=sampling.startswith("only with reasoning_effort=none"),
         max_tokens_param="max_tokens" if raw.get("max_tokens_param") == "max_tokens" else "max_completion_tokens",
         efforts=tuple(raw.get("reasoning_effort") or ()),
         tools_in_chat=tools,
-        stop_param="stop" not in raw,
+        stop_param="stop" not in raw and not raw.get("reasoning_effort"),
         structured_outputs=bool(capabilities["json_schema"]),
     )
 

@@ -34,10 +34,8 @@ from llm_edge_agent.dialects.fields import (
     text,
     unsupported,
 )
+from llm_edge_agent.dialects.gateway_signature import is_own
 from llm_edge_agent.dialects.provider_json import shield
-
-GATEWAY_SIGNATURE = "lea1."
-"""Begins the signature of thinking blocks that the gateway itself made up: they mean nothing to Anthropic."""
 
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PLACEHOLDER = "."
@@ -152,7 +150,7 @@ class Conversation:
             kind = block.get("type")
             wanted = _THINKING_MEMBERS.get(kind if isinstance(kind, str) else "", ())
             values = {key: block[key] for key in wanted if isinstance(block.get(key), str)}
-            if str(values.get("signature", "")).startswith(GATEWAY_SIGNATURE):
+            if is_own(values.get("signature")):
                 continue
             if wanted and len(values) == len(wanted) and self._model.rules.thinking != "none":
                 kept.append({"type": kind, **values})
