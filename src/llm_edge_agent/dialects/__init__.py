@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.dialects.chat_endpoint import ChatEndpoint, ChatToChat, ChatToMessages
+from llm_edge_agent.dialects.chat_to_responses.translator import ChatToOpenAI
 from llm_edge_agent.dialects.completions import CompletionsEndpoint, CompletionsToOpenAI
 from llm_edge_agent.dialects.embeddings import EmbeddingsEndpoint, EmbeddingsToOpenAI
 from llm_edge_agent.dialects.endpoint import Endpoint, Translator
@@ -17,6 +18,7 @@ from llm_edge_agent.dialects.messages import (
     MessagesEndpoint,
     MessagesToMessages,
 )
+from llm_edge_agent.dialects.messages_to_chat.translator import MessagesToOpenAI
 from llm_edge_agent.dialects.responses import ResponsesEndpoint, ResponsesToOpenAI
 
 CHAT: Endpoint = ChatEndpoint()
@@ -32,9 +34,10 @@ _ALL: tuple[Endpoint, ...] = (
 ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in _ALL}
 
 TRANSLATORS: Mapping[tuple[str, Dialect], Translator] = {
-    ("chat", "openai"): ChatToChat(),
+    ("chat", "openai"): ChatToOpenAI(ChatToChat()),
     ("chat", "anthropic"): ChatToMessages(),
     ("messages", "anthropic"): MessagesToMessages(),
+    ("messages", "openai"): MessagesToOpenAI(),
     ("count_tokens", "anthropic"): CountTokensToMessages(),
     ("responses", "openai"): ResponsesToOpenAI(),
     ("embeddings", "openai"): EmbeddingsToOpenAI(),

@@ -16,22 +16,10 @@ from llm_edge_agent.dialects.chat_to_messages.sent import Sent, Translated, Tran
 from llm_edge_agent.dialects.chat_to_messages.stream import MessagesStream
 from tests.dialects.chat_to_messages.folding import canonical, fold
 from tests.dialects.chat_to_messages.models import CLAUDE, call, function
+from tests.dialects.damage import ANYTHING, damaged, pieces
 
 Json = dict[str, Any]
 
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
-)
-WORDS = st.sampled_from(
-    ["type", "text", "role", "user", "assistant", "tool", "function", "name", "content", "id", "none", "auto", "high"]
-)
-ANYTHING = st.recursive(
-    st.one_of(SCALARS, WORDS),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.one_of(WORDS, st.text()), inner, max_size=4)
-    ),
-    max_leaves=8,
-)
 RICH: Json = {
     "model": "m",
     "messages": [
@@ -88,34 +76,13 @@ RICH: Json = {
 }
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> Json:
-    """A request that uses everything, with a few members anywhere in it replaced or removed."""
-    request: Json = json.loads(json.dumps(RICH))
-    for _ in range(draw(st.integers(0, 4))):
-        node: Any = request
-        while True:
-            key = draw(st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node))))
-            below = node[key]
-            if not isinstance(below, dict | list) or not below or draw(st.booleans()):
-                break
-            node = below
-        if draw(st.booleans()):
-            del node[key]
-        else:
-            node[key] = draw(ANYTHING)
-        if not node:
-            break
-    return request
-
-
 def test_the_request_that_uses_everything_is_translated() -> None:
     body = msgspec.json.encode(RICH)
     for model in (Model.unknown("m", "anthropic", "anthropic"), *(each for each in CLAUDE if each.json_schema)):
         check_translated(translate_request(body, model, TranslationOptions()))
 
 
-REQUESTS = st.one_of(damaged(), st.dictionaries(st.one_of(st.sampled_from(sorted(RICH)), st.text()), ANYTHING))
+REQUESTS = st.one_of(damaged(RICH), st.dictionaries(st.one_of(st.sampled_from(sorted(RICH)), st.text()), ANYTHING))
 
 
 @settings(max_examples=400, deadline=None)
@@ -163,11 +130,6 @@ BLOCKS = st.one_of(
     st.just({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}),
 )
 PIECES = {"text": ("text", "text_delta"), "thinking": ("thinking", "thinking_delta")}
-
-
-def pieces(draw: Any, text: str) -> list[str]:
-    cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=3)) | {0, len(text)})
-    return [text[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 def events_of(draw: Any, message: Json) -> list[tuple[str, Json]]:

@@ -1,0 +1,133 @@
+"""Every folder of tests/golden/chat_to_responses: what comes in, and byte for byte what must go out.
+
+Files as in tests/golden/messages_to_chat. What goes out is also read by the vendor's own types.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
+from pydantic import TypeAdapter
+
+from llm_edge_agent.core.errors import GatewayError
+from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
+from llm_edge_agent.dialects.chat_to_responses.errors import translate_error
+from llm_edge_agent.dialects.chat_to_responses.request import translate_request
+from llm_edge_agent.dialects.chat_to_responses.response import translate_response
+from llm_edge_agent.dialects.chat_to_responses.sent import Translated
+from llm_edge_agent.dialects.chat_to_responses.stream import ResponsesStream
+from llm_edge_agent.dialects.sse import SSEDecoder
+from tests.dialects.chat_to_messages.test_golden import chunk_is_valid
+from tests.dialects.chat_to_responses.folding import fold
+from tests.dialects.chat_to_responses.models import model
+from tests.dialects.golden import CREATED, Cases, consume, error_input, load, options_of, summary, whole_characters
+
+CASES = Cases("chat_to_responses")
+_whole_params: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
+_stream_params: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsStreaming)
+
+
+def translated(case: Path) -> Translated:
+    body = (case / "request.in.json").read_bytes()
+    return translate_request(body, model(json.loads(body)["model"]), TranslationOptions(**options_of(case)))
+
+
+def test_every_case_says_where_it_comes_from_and_shows_something() -> None:
+    CASES.check_notes()
+
+
+@CASES.having("request.out.json")
+def test_request(case: Path) -> None:
+    result = translated(case)
+    expected = load(case / "request.out.json")
+    assert json.loads(result.body) == expected
+    assert list(json.loads(result.body)) == list(expected)
+    facts = load(case / "sent.out.json")
+    assert list(result.warnings) == facts["warnings"]
+    assert json.loads(msgspec.json.encode(result.sent)) == facts["sent"]
+    consume((_stream_params if expected.get("stream") else _whole_params).validate_python(expected))
+
+
+@CASES.having("request.error.json")
+def test_refused_request(case: Path) -> None:
+    with pytest.raises(GatewayError) as caught:
+        translated(case)
+    assert summary(caught.value) == load(case / "request.error.json")
+
+
+@CASES.having("response.out.json")
+def test_response(case: Path) -> None:
+    answer, _ = translate_response((case / "response.in.json").read_bytes(), translated(case).sent, created=CREATED)
+    assert json.loads(answer) == load(case / "response.out.json")
+    assert ChatCompletion.model_validate(whole_characters(answer)).choices[0].finish_reason
+
+
+def run_stream(case: Path, pieces: Iterable[bytes]) -> tuple[bytes, GatewayError | None, ResponsesStream]:
+    stream, decoder = ResponsesStream(translated(case).sent, created=CREATED), SSEDecoder()
+    payloads: list[bytes] = []
+    error = None
+    try:
+        for piece in pieces:
+            for event, data in decoder.feed(piece):
+                payloads += stream.feed(event, data)
+        for event, data in decoder.finish():
+            payloads += stream.feed(event, data)
+        payloads += stream.finish()
+    except GatewayError as raised:
+        error = raised
+    for payload in payloads:
+        chunk_is_valid(payload)
+    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads), error, stream
+
+
+def check_stream(case: Path, pieces: Callable[[bytes], Iterable[bytes]]) -> None:
+    out, error, stream = run_stream(case, pieces((case / "stream.in.sse").read_bytes()))
+    assert out == (case / "stream.out.sse").read_bytes()
+    broken = case / "stream.error.json"
+    assert (None if error is None else summary(error)) == (load(broken) if broken.exists() else None)
+    assert stream.complete == (error is None)
+
+
+@CASES.having("stream.in.sse")
+def test_stream_whole_and_byte_by_byte(case: Path) -> None:
+    check_stream(case, lambda data: [data])
+    check_stream(case, lambda data: (data[at : at + 1] for at in range(len(data))))
+
+
+@settings(deadline=None)
+@given(case=st.sampled_from(CASES.with_file("stream.in.sse")), data=st.data())
+def test_stream_cut_anywhere(case: Path, data: st.DataObject) -> None:
+    length = (case / "stream.in.sse").stat().st_size
+    cuts = sorted(data.draw(st.sets(st.integers(0, length), max_size=8)) | {0, length})
+    check_stream(case, lambda whole: (whole[a:b] for a, b in pairwise(cuts)))
+
+
+@CASES.having("response.out.json")
+def test_the_folded_stream_is_the_whole_answer(case: Path) -> None:
+    out, _, stream = run_stream(case, [(case / "stream.in.sse").read_bytes()])
+    whole = load(case / "response.out.json")
+    folded = fold(line[6:] for line in out.split(b"\n\n") if line)
+    whole["choices"][0]["message"]["content"] = whole["choices"][0]["message"]["content"] or None
+    assert folded["choices"] == whole["choices"]
+    assert folded.get("usage", whole.get("usage")) == whole.get("usage")
+    _, used = translate_response((case / "response.in.json").read_bytes(), translated(case).sent, created=CREATED)
+    assert stream.usage == used
+
+
+@CASES.having("error.in.json")
+def test_provider_error(case: Path) -> None:
+    status, headers, body = error_input(case)
+    error = translate_error(status, headers, body, provider="openai", now_unix_s=CREATED)
+    told = summary(error) | {"retry_after_s": error.retry_after_s, "extra": error.extra}
+    assert told == load(case / "error.out.json")
