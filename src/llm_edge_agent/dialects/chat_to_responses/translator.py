@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.models import Model
 from llm_edge_agent.dialects import chat
@@ -59,8 +61,9 @@ class ChatToOpenAI:
     def stream(self, call: Call, prepared: Prepared, *, created: int, keep_limit_bytes: int) -> AnswerStream:
         if not isinstance(prepared.sent, Sent):
             return self._same.stream(call, prepared, created=created, keep_limit_bytes=keep_limit_bytes)
+        sent = msgspec.structs.replace(prepared.sent, include_usage=call.include_usage)  # it may be another client's
         chunks = ChatStream(show_usage=call.include_usage, choices=1, keep_limit_bytes=keep_limit_bytes)
-        return ChatAnswerStream(chunks, ResponsesStream(prepared.sent, created=created))
+        return ChatAnswerStream(chunks, ResponsesStream(sent, created=created))
 
     def error(
         self, status: int, headers: Mapping[bytes, bytes], body: bytes, *, provider: str, now_unix_s: float

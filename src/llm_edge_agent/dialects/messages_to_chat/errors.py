@@ -32,6 +32,15 @@ def in_caller_words(error: GatewayError) -> GatewayError:
     """The error itself, its `param` and message as a client of the Messages API knows them."""
     if error.param is not None:
         error.param = _NAMES.get(error.param, error.param)
-    if error.kind is ErrorKind.CONTEXT_LENGTH and TOO_LONG not in error.message:
-        error.message = f"{TOO_LONG}: {error.message}"
+    if error.kind is ErrorKind.CONTEXT_LENGTH:
+        if TOO_LONG not in error.message:
+            error.message = f"{TOO_LONG}: {error.message}"
+        return error
+    return named(error)
+
+
+def named(error: GatewayError) -> GatewayError:
+    """The error itself, its message naming the place: Anthropic's errors have no member for it."""
+    if error.param is not None and error.param not in error.message:
+        error.message = f"{error.param}: {error.message}"
     return error

@@ -33,6 +33,7 @@ from llm_edge_agent.dialects.fields import (
 from llm_edge_agent.dialects.messages_to_chat import reasoning, tools
 from llm_edge_agent.dialects.messages_to_chat.content import PartReader
 from llm_edge_agent.dialects.messages_to_chat.conversation import Conversation
+from llm_edge_agent.dialects.messages_to_chat.errors import named
 from llm_edge_agent.dialects.messages_to_chat.sent import Sent, Translated
 
 OPENAI = ("openai", "azure-openai")
@@ -69,6 +70,8 @@ def translate_request(
             if request.get(key) is None:
                 raise missing(key)
         return _Request(present(request), model, options).translate(upstream_model, ask_usage)
+    except GatewayError as error:
+        raise named(error) from None
     except RecursionError:
         raise GatewayError(ErrorKind.INVALID_JSON, "The request is nested too deeply.") from None
 

@@ -51,7 +51,7 @@ class MessagesToOpenAI:
         shown = not (sent.hide_thinking or sent.omit_thinking)
         further = responses_request.translate_request(body, model, options, expose=shown)
         # The chunks between the two machines tell all there is; what the client sees, the second one decides.
-        within = msgspec.structs.replace(further.sent, include_usage=call.stream, expose_thinking=True)
+        within = msgspec.structs.replace(further.sent, include_usage=True, expose_thinking=True)
         return Prepared(
             path=RESPONSES_PATH, body=further.body, warnings=warnings + further.warnings, sent=_Sent(sent, within)
         )
