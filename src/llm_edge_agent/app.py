@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig, ProviderConfig
 from llm_edge_agent.core.access import Keyring, Principal
+from llm_edge_agent.core.cache_policy import Policies
 from llm_edge_agent.core.models import ModelTable, table_from_document
 from llm_edge_agent.core.resilience import Health
 from llm_edge_agent.core.routing import Deployment, Directory
@@ -167,10 +168,14 @@ def _metrics(config: AppConfig, models: ModelTable, seat: Seat | None) -> Metric
 
 def _answers(config: AppConfig, metrics: Metrics) -> Answers | None:
     cache = config.cache
-    if not cache.l1_enabled or cache.policy == "off":
+    if not cache.l1_enabled or not _policies(config).ever:
         return None
+    stale_s = cache.stale_if_error_s
     memory: MemoryCache[StoredAnswer] = MemoryCache(
-        max_entries=cache.l1_entries, max_bytes=cache.l1_bytes, ttl_s=cache.l1_ttl_s, tti_s=cache.l1_tti_s
+        max_entries=cache.l1_entries,
+        max_bytes=cache.l1_bytes,
+        ttl_s=cache.l1_ttl_s + stale_s,
+        tti_s=cache.l1_tti_s + stale_s,
     )
     return Answers(
         memory,
@@ -182,7 +187,9 @@ def _answers(config: AppConfig, metrics: Metrics) -> Answers | None:
 def _pipeline_settings(config: AppConfig) -> PipelineSettings:
     return PipelineSettings(
         max_json_depth=config.max_json_depth,
-        cache_policy=config.cache.policy,
+        cache_policies=_policies(config),
+        stale_if_error_s=config.cache.stale_if_error_s,
+        longest_ttl_s=config.cache.l1_ttl_s,
         cache_scope=config.cache.scope,
         response_metadata=config.response_metadata,
         timeouts=Timeouts(
@@ -191,6 +198,10 @@ def _pipeline_settings(config: AppConfig) -> PipelineSettings:
             idle_s=config.stream_idle_timeout_s,
         ),
     )
+
+
+def _policies(config: AppConfig) -> Policies:
+    return Policies(config.cache.policy, config.cache.policies)
 
 
 def _translation(config: AppConfig) -> TranslationOptions:

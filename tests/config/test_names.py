@@ -52,6 +52,7 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("HTTPS_PROXY", "http://u:p@proxy.test:3128", "https_proxy", Secret("http://u:p@proxy.test:3128")),
     ("https_proxy", "proxy.test:3128", "https_proxy", Secret("proxy.test:3128")),
     ("PROMPT_CACHE", "off", "prompt_cache", "off"),
+    ("STALE_IF_ERROR_SECONDS", "600", "cache.stale_if_error_s", 600.0),
     ("NO_PROXY", "localhost, .test  10.0.0.0/8", "no_proxy", ("localhost", ".test", "10.0.0.0/8")),
 ]
 
@@ -82,6 +83,7 @@ HARMLESS = [
 ]
 
 INVALID = [
+    ("STALE_IF_ERROR_SECONDS", "-1", "a number of seconds from 0"),
     ("HOST", "http://x", "host name"),
     ("HOST", "1.2.3", "host name"),
     ("PORT", "-1", "0 to 65535"),
@@ -246,6 +248,7 @@ def test_defaults_are_those_of_the_reference() -> None:
     cache = config.cache
     assert (cache.l1_enabled, cache.l1_entries, cache.l1_bytes) == (True, 10000, 64 * 2**20)
     assert (cache.l1_ttl_s, cache.l1_tti_s, cache.policy, cache.scope) == (300, 120, "all", "tenant")
+    assert (cache.stale_if_error_s, cache.policies) == (0, ())
     server = config.server
     assert (server.max_body_bytes, server.max_header_bytes, server.max_connections) == (20971520, 32768, 20000)
     assert (server.header_timeout_s, server.body_timeout_s, server.body_bytes_per_s) == (10, 30, 16384)

@@ -4,6 +4,8 @@ import pytest
 
 from llm_edge_agent.core.cache_policy import (
     CacheControl,
+    Policies,
+    PolicyRule,
     is_cacheable_answer,
     is_cacheable_request,
     parse_cache_control,
@@ -19,7 +21,15 @@ from llm_edge_agent.core.strict_json import read_object
         (b"", b"", CacheControl()),
         (b"no-cache", None, CacheControl(read=False)),
         (b"No-Store", None, CacheControl(read=False, write=False)),
-        (b"max-age=0, no-cache ,", None, CacheControl(read=False)),
+        (b"max-age=0, no-cache ,", None, CacheControl(read=False, max_age_s=0)),
+        (b"max-age=0", None, CacheControl(read=False, max_age_s=0)),
+        (b'Max-Age="60"', None, CacheControl(max_age_s=60)),
+        (b"max-age=60, max-age=5", None, CacheControl(max_age_s=5)),
+        (b"max-age=5, max-age=60", None, CacheControl(max_age_s=5)),
+        (b"max-age=soon", None, CacheControl()),
+        (b"max-age=-1", None, CacheControl()),
+        (b"max-age=10000000000", None, CacheControl()),
+        (b"only-if-cached", None, CacheControl(only_if_cached=True)),
         (b"private, something-new", None, CacheControl()),
         (None, b"no-cache", CacheControl(read=False)),
         (None, b"no-store", CacheControl(read=False, write=False)),
@@ -83,3 +93,35 @@ def test_policy(policy: Literal["all", "deterministic", "off"], raw: bytes, expe
 )
 def test_only_whole_answers_are_stored(status: int, reasons: list[str | None], expected: bool) -> None:
     assert is_cacheable_answer(status, reasons) is expected
+
+
+RULES = (
+    PolicyRule(("gpt-5.4-mini", "fast"), "deterministic", 60.0),
+    PolicyRule(("gpt-*",), "off"),
+    PolicyRule(("claude-?-x",), None, 5.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("gpt-5.4-mini",), ("deterministic", 60.0)),
+        (("fast", "gpt-5.5"), ("deterministic", 60.0)),
+        (("gpt-5.5",), ("off", None)),
+        (("mine", "gpt-5.5"), ("off", None)),
+        (("my-gpt-5.5",), ("all", None)),
+        (("GPT-5.5",), ("all", None)),
+        (("claude-5-x",), ("all", 5.0)),
+        (("claude-55-x",), ("all", None)),
+        ((), ("all", None)),
+    ],
+)
+def test_the_first_rule_that_fits_holds(names: tuple[str, ...], expected: tuple[str, float | None]) -> None:
+    assert Policies("all", RULES).of(*names) == expected
+
+
+def test_whether_anything_may_be_cached() -> None:
+    assert Policies("all").ever
+    assert not Policies("off").ever
+    assert Policies("off", [PolicyRule(("a",), "all")]).ever
+    assert not Policies("off", [PolicyRule(("a",), "off"), PolicyRule(("b",), None, 5.0)]).ever

@@ -21,6 +21,7 @@ from llm_edge_agent.config.names import (
     SETTINGS,
     Setting,
 )
+from llm_edge_agent.config.policies import cache_policies
 from llm_edge_agent.config.providers import providers
 from llm_edge_agent.config.records import aliases, model_overrides
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, is_there, read_dotenv
@@ -66,10 +67,13 @@ def load(
     accounts = providers(flags_and_variables, sections.get("providers"), problems, warnings)
     models = model_overrides(sections.get("models"), problems)
     renamed = aliases(sections.get("aliases"), problems)
+    policies = cache_policies(sections.get("cache.policies"), problems)
     _check_not_yet(given, problems)
     _add_warnings(given, warnings)
+    plain = _with_fields(given)
     config = replace(
-        _with_fields(given),
+        plain,
+        cache=replace(plain.cache, policies=policies),
         providers=accounts,
         aliases=renamed,
         model_overrides=models,

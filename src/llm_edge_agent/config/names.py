@@ -81,6 +81,12 @@ SETTINGS = (
     Setting("L2_CONNECT_TIMEOUT_MS", "cache.l2.connect_timeout_ms", forms.whole(1, 60_000), None),
     Setting("L2_TIMEOUT_MS", "cache.l2.timeout_ms", forms.whole(1, 60_000), None),
     Setting("CACHE_POLICY", "cache.policy", forms.one_of("all", "deterministic", "off"), "cache.policy"),
+    Setting(
+        "STALE_IF_ERROR_SECONDS",
+        "cache.stale_if_error_seconds",
+        forms.seconds(365 * DAY_S, zero=True),
+        "cache.stale_if_error_s",
+    ),
     Setting("CACHE_SCOPE", "cache.scope", forms.one_of("tenant", "global"), "cache.scope"),
     Setting("TRANSLATION_MODE", "translation.mode", forms.one_of("lenient", "strict"), "translation_mode"),
     Setting("PROMPT_CACHE", "translation.prompt_cache", forms.one_of("auto", "off"), "prompt_cache"),
@@ -144,8 +150,8 @@ EXPANDED = {"SERVER_ADDRESS": "server.address", "API_KEYS": "auth.keys"}
 OWN_PREFIX = "LLM_EDGE_"
 CONFIG_FILE = "LLM_EDGE_CONFIG"
 
-FREE_SECTIONS = ("providers", "models", "aliases")
-"""Sections of the file whose keys are the user's own names, read elsewhere."""
+FREE_SECTIONS = ("providers", "models", "aliases", "cache.policies")
+"""Sections of the file with forms of their own, read elsewhere."""
 
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
     "ENABLE_L2_CACHE": bool,

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llm_edge_agent.core.cache_policy import Policy, PolicyRule
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.presets import AuthHeader
 
 NO_PROVIDERS = "No providers configured"
-
-CachePolicy = Literal["all", "deterministic", "off"]
 
 
 class ConfigError(ValueError):
@@ -103,8 +102,12 @@ class CacheConfig:
     l1_bytes: int = 64 * 1024 * 1024
     l1_ttl_s: float = 300.0
     l1_tti_s: float = 120.0
-    policy: CachePolicy = "all"
+    policy: Policy = "all"
     scope: Literal["tenant", "global"] = "tenant"
+    policies: tuple[PolicyRule, ...] = ()
+    """File: cache.policies; for some models, before `policy`."""
+    stale_if_error_s: float = 0.0
+    """How long beyond its time an answer is kept, for when no provider answers; 0: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,9 @@ class ErrorKind(Enum):
         "upstream", "stream_interrupted", 502, "server_error", "upstream_stream_interrupted", True, True
     )
 
+    # The cache had no answer, and the client wanted none from elsewhere.
+    NOT_CACHED = Facets("client", "not_found", 504, "invalid_request_error", "not_cached", False, False)
+
     # The gateway itself.
     INTERNAL = Facets("gateway", "internal", 500, "server_error", "internal_error", False, False)
     SHUTTING_DOWN = Facets("gateway", "overloaded", 503, "server_error", "shutting_down", False, False)

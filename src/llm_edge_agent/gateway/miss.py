@@ -7,6 +7,7 @@ from llm_edge_agent.core.routing import Target
 from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.flight import Flight
+from llm_edge_agent.gateway.stored import StoredAnswer
 
 
 class Miss(msgspec.Struct):
@@ -20,5 +21,9 @@ class Miss(msgspec.Struct):
     control: CacheControl
     key: bytes | None
     """Cache key; None where the answer must not be stored."""
+    ttl_s: float | None = None
+    """Seconds for which the answer may live; None: as long as each tier keeps any."""
+    stale: StoredAnswer | None = None
+    """An answer that has expired, for when no provider gives another."""
     flight: Flight | None = None
     """Who else is told of the answer."""

@@ -10,6 +10,7 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import msgspec
 from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.cache_key import cache_key
-from llm_edge_agent.core.cache_policy import CacheControl
+from llm_edge_agent.core.cache_policy import CacheControl, Policies
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.core.routing import Directory, Target
@@ -32,7 +33,6 @@ from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.flight import Flight, Flights, Tee
-from llm_edge_agent.gateway.joining import Joins
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
 from llm_edge_agent.gateway.relay import Relay, Source
@@ -47,6 +47,7 @@ from llm_edge_agent.gateway.replies import (
     warnings_line,
 )
 from llm_edge_agent.gateway.request_ids import RequestIds
+from llm_edge_agent.gateway.retold import Retold
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
@@ -68,7 +69,10 @@ class PipelineSettings:
     """The few values of the configuration that a request depends on."""
 
     max_json_depth: int
-    cache_policy: Literal["all", "deterministic", "off"]
+    cache_policies: Policies
+    stale_if_error_s: float
+    longest_ttl_s: float
+    """How long any tier keeps an answer as a fresh one."""
     cache_scope: Literal["tenant", "global"]
     response_metadata: Literal["body", "headers", "off"]
     timeouts: Timeouts
@@ -77,11 +81,12 @@ class PipelineSettings:
 class _Admitted:
     """What reading a body told: everything but what its headers and its caller add."""
 
-    __slots__ = ("call", "keys", "known_model", "material", "shown_model", "target", "warnings")
+    __slots__ = ("call", "keys", "known_model", "material", "shown_model", "target", "ttl_s", "warnings")
 
-    def __init__(self, call: Call, target: Target, material: bytes | None) -> None:
+    def __init__(self, call: Call, target: Target, material: bytes | None, ttl_s: float | None) -> None:
         self.call = call
         self.target = target
+        self.ttl_s = ttl_s
         self.material = material
         """Bytes for the cache key; None where policy keeps the request away from the cache."""
         self.keys: dict[tuple[str, str, Passed], bytes] = {}
@@ -125,7 +130,7 @@ class Pipeline:
         self._sweep = sweep
         self._ids = ids
         self._flights = Flights()
-        self._joins = Joins(
+        self._retold = Retold(
             sweep, in_body=settings.response_metadata == "body", in_headers=settings.response_metadata != "off"
         )
         self._doors = {name: _Door(endpoint) for name, endpoint in ENDPOINTS.items()}
@@ -156,18 +161,23 @@ class Pipeline:
             exchange.cache = "bypass"
             return Miss(exchange, endpoint, call, passed, target, control, None)
         key = self._key(endpoint, admitted, control, exchange.principal, passed)
+        stale = None
         if not control.read:
             exchange.cache = "bypass"
         else:
             stored = self._answers.get(key)
+            if stored is not None and not stored.serves(control, monotonic()):
+                stale, stored = stored, None
             replay = stored.replay(endpoint) if stored is not None else None
             if stored is not None and replay is not None:
                 _remember(door, raw, admitted)
                 reply = self._hit(endpoint, stored, replay, call, exchange)
-                reply.again = partial(self._hit_again, endpoint, admitted, key, exchange)
+                if control.max_age_s is None:
+                    reply.again = partial(self._hit_again, endpoint, admitted, key, exchange)
                 return reply
             exchange.cache = "miss"
-        return Miss(exchange, endpoint, call, passed, target, control, key if control.write else None)
+        ttl_s = _shorter(control.ttl_s, admitted.ttl_s)
+        return Miss(exchange, endpoint, call, passed, target, control, key if control.write else None, ttl_s, stale)
 
     def _hit_again(
         self, endpoint: Endpoint, admitted: _Admitted, key: bytes, before: Exchange, received_s: float
@@ -176,7 +186,7 @@ class Pipeline:
         only the entry may have gone."""
         stored = self._answers.get(key) if self._answers is not None else None
         replay = stored.replay(endpoint) if stored is not None else None
-        if stored is None or replay is None:
+        if stored is None or replay is None or stored.fresh_until_s < received_s:
             return None
         exchange = before.renewed(self._ids.next(), received_s)
         exchange.stream = admitted.call.stream
@@ -189,15 +199,16 @@ class Pipeline:
         call = endpoint.read_request(raw, max_depth=self._settings.max_json_depth)
         target = self._directory.resolve(call.model)
         material = None
+        policy, ttl_s = self._settings.cache_policies.of(call.model, target.upstream_model, target.model.id)
         if (
             self._answers is not None
-            and cache_policy.is_cacheable_request(call.body.value, self._settings.cache_policy)
+            and cache_policy.is_cacheable_request(call.body.value, policy)
             and endpoint.cacheable(call)
         ):
             material = strict_json.key_material(call.body, endpoint.not_keyed)
         else:
             strict_json.refuse_doubles(call.body)
-        return _Admitted(call, target, material)
+        return _Admitted(call, target, material, ttl_s)
 
     def _key(
         self, endpoint: Endpoint, admitted: _Admitted, control: CacheControl, principal: Principal, passed: Passed
@@ -247,7 +258,7 @@ class Pipeline:
 
     async def answer(self, miss: Miss) -> Complete | Relay:
         """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""
-        if miss.key is None or not miss.control.read:
+        if miss.key is None or not miss.control.read or miss.control.only_if_cached:
             return await self._alone(miss)
         flight = self._flights.find(miss.key)
         if flight is not None:
@@ -268,12 +279,25 @@ class Pipeline:
         try:
             return await self._answer(miss)
         except GatewayError as error:
-            return self._refused(miss, error)
+            return self._stale(miss, error) or self._refused(miss, error)
         except asyncio.CancelledError:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
         except Exception as error:
             return self._refused(miss, internal_error(error, exchange.request_id))
+
+    def _stale(self, miss: Miss, error: GatewayError) -> Complete | None:
+        """An expired answer in the place of none, where no provider could give one."""
+        stale = miss.stale
+        if stale is None or not error.kind.value.try_another or miss.control.max_age_s is not None:
+            return None
+        replay = stale.replay(miss.endpoint)
+        if replay is None:
+            return None
+        let_go(error)
+        if miss.flight is not None:
+            miss.flight.land(stale)
+        return self._retold.whole(stale, replay, miss)
 
     def _refused(self, miss: Miss, error: GatewayError) -> Complete:
         exchange = miss.exchange
@@ -296,18 +320,20 @@ class Pipeline:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
         if isinstance(landing, Tee):
-            return self._joins.stream(landing, miss)
+            return self._retold.stream(landing, miss)
         if isinstance(landing, GatewayError):
             return self._refused(miss, landing)
         replay = landing.replay(miss.endpoint) if landing is not None else None
         if landing is not None and replay is not None:
-            return self._joins.whole(landing, replay, miss)
+            return self._retold.whole(landing, replay, miss)
         exchange.cache = "miss"
         if landing is None and flight.over:
             return await self.answer(miss)
         return await self._alone(miss)
 
     async def _answer(self, miss: Miss) -> Complete | Relay:
+        if miss.control.only_if_cached:
+            raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")
         return await self._try(miss, miss.target)
 
     async def _try(self, miss: Miss, target: Target) -> Complete | Relay:
@@ -501,11 +527,21 @@ class Pipeline:
         if miss.key is None or self._answers is None:
             return None
         exchange = miss.exchange
+        ttl_s, fresh_s, stale_s = miss.ttl_s, math.inf, self._settings.stale_if_error_s
+        if stale_s:
+            longest_s = self._settings.longest_ttl_s
+            fresh_s = longest_s if ttl_s is None else min(ttl_s, longest_s)
+            ttl_s = fresh_s + stale_s
         stored = StoredAnswer(
-            answer.body, target.provider, exchange.model, exchange.cost_picodollars, exchange.warnings
+            answer.body,
+            target.provider,
+            exchange.model,
+            exchange.cost_picodollars,
+            exchange.warnings,
+            fresh_s=fresh_s,
         )
         if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
-            self._answers.put(miss.key, stored, ttl_s=miss.control.ttl_s)
+            self._answers.put(miss.key, stored, ttl_s=ttl_s)
         return stored
 
     def _own_headers(self, exchange: Exchange, endpoint: Endpoint, *, cost: bool = True) -> bytes:
@@ -526,6 +562,11 @@ class Pipeline:
     def _error_headers(self, exchange: Exchange) -> bytes:
         lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {len(exchange.attempts)}\r\n"
         return (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.refusal_headers
+
+
+def _shorter(one_s: float | None, other_s: float | None) -> float | None:
+    """The shorter of two times, where None is no bound."""
+    return other_s if one_s is None else one_s if other_s is None else min(one_s, other_s)
 
 
 def _remember(door: _Door, raw: bytes, admitted: _Admitted) -> None:

@@ -35,7 +35,7 @@ def hit_metadata(provider: str, tier: str, latency_s: float) -> bytes:
 
 
 def joined_metadata(provider: str, latency_s: float) -> bytes:
-    """`metadata_object` of an answer that was being made for somebody else: not from any tier, and free."""
+    """`metadata_object` of an answer that was made for somebody else: free, and from no tier to be counted on."""
     return b'{"provider":"%b","cached":true,"cache_tier":null,"latency_ms":%.3f,"cost_usd":0.0}' % (
         provider.encode(),
         latency_s * 1000,

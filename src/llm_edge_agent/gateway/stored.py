@@ -1,9 +1,11 @@
 """Answers in the cache: what an entry is, how long it lives, how it is found."""
 
+import math
 from collections.abc import Callable
 from time import monotonic, perf_counter
 
 from llm_edge_agent.cache.memory import MemoryCache
+from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.dialects.endpoint import Endpoint, Replay
 from llm_edge_agent.gateway.replies import own_lines
 
@@ -20,6 +22,7 @@ class StoredAnswer:
         "_replay",
         "body",
         "cost_picodollars",
+        "fresh_until_s",
         "model",
         "provider",
         "stored_s",
@@ -28,8 +31,16 @@ class StoredAnswer:
     )
 
     def __init__(
-        self, body: bytes, provider: str, model: str | None, cost_picodollars: int | None, warnings: tuple[str, ...]
+        self,
+        body: bytes,
+        provider: str,
+        model: str | None,
+        cost_picodollars: int | None,
+        warnings: tuple[str, ...],
+        *,
+        fresh_s: float = math.inf,
     ) -> None:
+        """`fresh_s`: after so many seconds it is no answer any more, unless no provider gives one."""
         self.body = body
         self.provider = provider
         self.model = model
@@ -38,11 +49,18 @@ class StoredAnswer:
         self.warnings = warnings
         """Of the request that made it: what was dropped then is missing from the answer still."""
         self.stored_s = monotonic()
+        self.fresh_until_s = self.stored_s + fresh_s
         # A replayed stream is prepared on demand and about as large again; counted from the start, since the weight
         # of an entry cannot change.
         self.weight_bytes = 2 * len(body) + 512
         self._replay: Replay | None = None
         self._header_lines: bytes | None = None
+
+    def serves(self, control: CacheControl, now_s: float) -> bool:
+        """Whether it is fresh, and for this client too."""
+        if self.fresh_until_s < now_s:
+            return False
+        return control.max_age_s is None or now_s - self.stored_s <= control.max_age_s
 
     def replay(self, endpoint: Endpoint) -> Replay | None:
         """The answer made ready; None where it could be relayed once, but not told again in every framing."""

@@ -6,9 +6,9 @@ from typing import Any, Literal, Protocol
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage
 
-CacheStatus = Literal["hit", "miss", "join", "bypass", "none"]
+CacheStatus = Literal["hit", "stale", "join", "miss", "bypass", "none"]
 """`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out. `join`: another
-request was being answered the same."""
+request was being answered the same. `stale`: an expired answer, since no provider gave another."""
 
 
 class FinishedAttempt(Protocol):

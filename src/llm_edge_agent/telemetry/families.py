@@ -21,8 +21,8 @@ STATUSES = ("ok", "error", "cancelled")
 STATUS_CLASSES = ("2xx", "4xx", "5xx")
 BOOLEANS = ("false", "true")
 CACHE = ("hit", "miss", "bypass")
-LOOKUPS = (*CACHE, "join")
-"""What the cache did for a request. Where the finer word is no label, a `join` shows as the miss that it began as."""
+LOOKUPS = (*CACHE, "join", "stale")
+"""What the cache did for a request. Where the finer word is no label, both show as the misses that they began as."""
 TIERS = ("l1", "l2")
 CACHE_OPERATIONS = ("get", "set")
 OUTCOMES = ("ok", "error")

@@ -241,7 +241,7 @@ _RESET, _DIM, _RED, _GREEN, _YELLOW, _CYAN = (f"\x1b[{code}m" for code in (0, 2,
 _LEVEL_COLOURS = {"info": _GREEN, "warning": _YELLOW, "error": _RED}
 
 
-_UNCACHED = {"miss": "not cached", "join": "joined", "bypass": "cache bypassed"}
+_UNCACHED = {"miss": "not cached", "join": "joined", "stale": "expired answer", "bypass": "cache bypassed"}
 
 
 class TextLines:

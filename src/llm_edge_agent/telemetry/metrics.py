@@ -69,7 +69,8 @@ class Totals:
     requests: int
     cache_hits: int
     cache_lookups: int
-    """Requests that the cache was asked for: hits and misses, no bypasses. Those that joined another count as hits."""
+    """Requests that the cache was asked for: hits and misses, no bypasses. Those that joined another, or got an
+    expired answer, count as hits."""
     errors: int
     """Without those whose client left."""
     prompt_tokens: int
@@ -252,7 +253,7 @@ class Metrics:
                     errors += row[0] if status == "error" else 0
             elif number == families.cache_lookups.number:
                 (result,) = families.cache_lookups.values(key)
-                hits += row[0] if result in ("hit", "join") else 0
+                hits += row[0] if result in ("hit", "join", "stale") else 0
                 lookups += row[0] if result != "bypass" else 0
             elif number == families.spend.number:
                 prompt += row[PROMPT_UNCACHED] + row[PROMPT_READ] + row[PROMPT_WRITE]
@@ -270,7 +271,7 @@ class Metrics:
         ended = _ended(status, error)
         status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
         # The label's list is hit, miss and bypass: where there is no cache, none was asked.
-        shown_cache = "bypass" if cache == NONE else "miss" if cache == "join" else cache
+        shown_cache = "bypass" if cache == NONE else "miss" if cache in ("join", "stale") else cache
         counters = [rows.request(endpoint, provider, model, ended, "true" if stream else "false", shown_cache)]
         if error is not None or ended == "error":
             counters.append(rows.error(endpoint, provider, error.value.label if error is not None else OTHER))
@@ -282,7 +283,7 @@ class Metrics:
                 counters.append(rows.require(families.cache_misses, "l1"))
         elif cache == "join":
             counters.append(rows.require(families.cache_misses, "l1"))
-        elif cache == "miss":
+        elif cache in ("miss", "stale"):
             counters.extend(rows.require(families.cache_misses, name) for name in self._tiers)
         if stream and error is not None:
             if error is ErrorKind.CLIENT_GONE:
@@ -290,8 +291,8 @@ class Metrics:
             elif error.value.fault == "upstream" and status < 400:
                 counters.append(rows.require(families.interruptions, "upstream"))
         latency = None
-        if cache == "join":
-            pass  # what the provider took, or failed at, is the leader's, and counts once
+        if cache in ("join", "stale"):
+            pass  # what the provider took, or failed at, is the leader's, and counts once; or was no answer
         elif error is None:
             latency = rows.histogram(families.provider_latency, provider, model, "ok")
         elif error.value.fault == "upstream":

@@ -1,4 +1,5 @@
-"""The replies of those who joined a flight: made for somebody else, told as their own."""
+"""Answers that were made for another request, told as this one's: those of a flight that was joined, and those that
+have expired and stand in for none."""
 
 import math
 import time
@@ -15,7 +16,7 @@ from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete
 
 
-class Joins:
+class Retold:
     """Renders them. A follower's id is its own where it is told a finished answer, and the provider's where it reads
     along; what it costs is 0, and what it saves is what the leader paid."""
 
@@ -26,15 +27,21 @@ class Joins:
         self._in_body = in_body
 
     def whole(self, stored: StoredAnswer, replay: Replay, miss: Miss) -> Complete:
-        """The leader's finished answer, in the follower's own framing. Ends the exchange."""
+        """A finished answer, in the client's own framing: the leader's (`join`), or an old one (`stale`). Ends the
+        exchange."""
         exchange, call = miss.exchange, miss.call
+        now_s = monotonic()
+        aged = b""
+        if stored.fresh_until_s < now_s:
+            exchange.cache = "stale"
+            aged = b"age: %d\r\n" % (now_s - stored.stored_s)
         exchange.provider = stored.provider
         exchange.cost_picodollars = 0
         exchange.saved_picodollars = stored.cost_picodollars or 0
         exchange.warnings = stored.warnings
         metadata = None
         if self._in_body and miss.endpoint.in_body:
-            metadata = joined_metadata(stored.provider, monotonic() - exchange.started_s)
+            metadata = joined_metadata(stored.provider, now_s - exchange.started_s)
         request_id = exchange.request_id.encode()
         created = b"%d" % time.time()
         if call.stream:
@@ -43,7 +50,7 @@ class Joins:
         else:
             kind = JSON_HEADERS
             body = replay.whole(request_id, created, metadata)
-        head = kind + self._lines(miss)
+        head = kind + self._lines(miss) + aged
         exchange.end(200)
         return Complete(200, head, body)
 
@@ -79,6 +86,6 @@ class Joins:
 
     def _lines(self, miss: Miss) -> bytes:
         exchange = miss.exchange
-        shared = own_lines("join", exchange.provider, exchange.model, self._cost, exchange.warnings)
+        shared = own_lines(exchange.cache, exchange.provider, exchange.model, self._cost, exchange.warnings)
         ids = miss.endpoint.request_id_lines(exchange.request_id.encode())
         return b"%b%bx-llm-edge-attempts: 0\r\n" % (shared, ids)
