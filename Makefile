@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The locks name every package, so nothing is resolved: pip would look at newer releases than the locked ones.
 PIP := -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: demo run test test-older-sdks check test-long bench clean tools
+.PHONY: demo run test test-older-sdks test-agents check test-long bench clean tools
 
 demo: $(VENV)/.runtime
 	$(BIN)/llm-edge-agent demo
@@ -36,6 +36,11 @@ check: $(VENV)/.development
 # Minutes of soak, fuzz and abort runs.
 test-long: tools $(VENV)/.development
 	$(BIN)/python -m pytest -m long --timeout 3600 tests
+
+# Claude Code and Codex behind the gateway, against the simulator (needs npm; installs them in .agents).
+test-agents: $(VENV)/.development
+	npm install --no-audit --no-fund --silent --prefix .agents @anthropic-ai/claude-code @openai/codex
+	$(BIN)/python -m pytest -m agents tests/agents
 
 # CPU per request beside nginx (needs nginx and wrk: apt-get install nginx-light wrk); not part of the tests.
 bench: $(VENV)/.development

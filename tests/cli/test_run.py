@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from llm_edge_agent.cli.run import child_environment
 from tests.cli.programs import CANARY, call, keys, program
 from tests.cli.test_mock import FAST, base_urls
+
+WITH_ITS_OWN_KEY = f"""
+import openai
+with openai.OpenAI(max_retries=0, timeout=20, api_key="{CANARY}") as sdk:
+    sdk.chat.completions.create(model="gpt-5.5", messages=[{{"role": "user", "content": "Hello"}}])
+"""
 
 TWICE = """
 import openai
@@ -46,7 +51,8 @@ def test_the_providers_of_the_environment_are_used(tmp_path: Path) -> None:
         urls = base_urls(simulator.wait_for("ANTHROPIC_BASE_URL="))
         variables = keys(**urls, API_KEYS="team=gateway-key", PORT="1", METRICS_PORT="2")
         done = call(tmp_path, "run", "--", sys.executable, "-c", TWICE, **variables)
-    assert done.returncode == 0
+        hard_coded = call(tmp_path, "run", "--", sys.executable, "-c", WITH_ITS_OWN_KEY, **variables)
+    assert (done.returncode, hard_coded.returncode) == (0, 0)
     assert figures(done.stderr)["Cache hits"] == "1 of 2 (50%)"
     assert "simulated" not in done.stderr
     assert "chat/completions" not in done.stderr
@@ -94,19 +100,22 @@ def test_signals_reach_the_child(tmp_path: Path, number: signal.Signals) -> None
         assert figures(running.stderr)["Requests"] == "0"
 
 
-def test_what_the_child_is_told() -> None:
-    told = child_environment(
-        {"HOME": "/somewhere", "NO_PROXY": "internal", "OPENAI_API_KEY": CANARY}, "http://127.0.0.1:1"
+STRANGER = """
+import os, urllib.request, urllib.error
+for key in ("guessed", "simulated-key", os.environ["OPENAI_API_KEY"]):
+    request = urllib.request.Request(
+        os.environ["OPENAI_BASE_URL"] + "/models", headers={"authorization": f"Bearer {key}"}
     )
-    assert told == {
-        "HOME": "/somewhere",
-        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
-        "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
-        "OPENAI_API_KEY": CANARY,
-        "ANTHROPIC_API_KEY": "set-by-llm-edge-agent",
-        "NO_PROXY": "internal,127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
+    try:
+        print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
+def test_nobody_else_on_the_machine_may_use_it(tmp_path: Path) -> None:
+    done = call(tmp_path, "run", "--mock", "--", sys.executable, "-c", STRANGER, OPENAI_API_KEY=CANARY)
+    assert (done.returncode, done.stdout.split()) == (0, ["401", "401", "200"])
 
 
 def test_a_proxy_of_the_child_is_passed_by(tmp_path: Path) -> None:

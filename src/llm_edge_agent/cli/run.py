@@ -3,15 +3,18 @@
 import asyncio
 import dataclasses
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from llm_edge_agent.cli.addresses import listen_failure, url
+from llm_edge_agent.cli.clients import child_command, child_environment
 from llm_edge_agent.cli.messages import fail, note, warn
 from llm_edge_agent.cli.options import Options, options_of
 
@@ -39,7 +42,7 @@ def run(
     import uvloop
 
     options = options_of(context)
-    config = None if mock else _private(options.load(), options)
+    config = None if mock else _quiet(options.load(), options)
     try:
         code, totals = uvloop.run(_run(command, config))
     except OSError as error:
@@ -48,42 +51,41 @@ def run(
     raise typer.Exit(code)
 
 
-def _private(config: "AppConfig", options: Options) -> "AppConfig":
-    """The same gateway for one child: on a free loopback port, without clients' keys, quiet unless told otherwise."""
+def _quiet(config: "AppConfig", options: Options) -> "AppConfig":
+    """The same gateway for one child: on a free loopback port, quiet unless told otherwise."""
     for warning in config.warnings:
         warn(warning)
     level = config.log_level if options.log_level is not None else "error"
-    return dataclasses.replace(
-        config, host="127.0.0.1", port=0, metrics_port=0, auth_enabled=False, keys=(), log_level=level
-    )
+    return dataclasses.replace(config, host="127.0.0.1", port=0, metrics_port=0, log_level=level)
+
+
+def private(config: "AppConfig", key: str, *, simulated: bool) -> "AppConfig":
+    """The gateway for those who hold `key` alone: whoever else is on this machine reaches the port, too. A provider's
+    own key is as good, since a program may hold one in its code; but not the one that simulators are given."""
+    from llm_edge_agent.config import GatewayKey
+
+    accepted = [key]
+    if not simulated:
+        accepted += [provider.api_key.reveal() for provider in config.providers if provider.api_key is not None]
+    digests = [sha256(each.encode()).digest() for each in accepted]
+    keys = tuple(GatewayKey(tenant="default", digest=digest, key_id=digest.hex()[:8]) for digest in digests)
+    return dataclasses.replace(config, auth_enabled=True, keys=keys)
 
 
 async def _run(command: Sequence[str], config: "AppConfig | None") -> "tuple[int, Totals]":
     from llm_edge_agent.cli.inprocess import running_gateway, simulated_config, simulated_providers
 
+    key = secrets.token_urlsafe(24)
+    simulated = config is None
     async with AsyncExitStack() as opened:
         if config is None:
             config = simulated_config(await opened.enter_async_context(simulated_providers()))
-        gateway = await opened.enter_async_context(running_gateway(config))
+        gateway = await opened.enter_async_context(running_gateway(private(config, key, simulated=simulated)))
         state: AppState = gateway.state
-        code = await _child(command, child_environment(os.environ, url(config.host, gateway.port)))
+        address = url(config.host, gateway.port)
+        code = await _child(child_command(command, address), child_environment(command[0], os.environ, address, key))
     # Read when the gateway is closed: what the child left under way is counted too.
     return code, state.totals()
-
-
-def child_environment(environment: Mapping[str, str], address: str) -> dict[str, str]:
-    """The environment in which SDKs find the gateway at `address`, and go there past any proxy."""
-    changed = {
-        **environment,
-        "OPENAI_BASE_URL": f"{address}/v1",
-        "ANTHROPIC_BASE_URL": address,
-    }
-    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
-        if not changed.get(name):
-            changed[name] = "set-by-llm-edge-agent"
-    for name in ("NO_PROXY", "no_proxy"):
-        changed[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))
-    return changed
 
 
 async def _child(command: Sequence[str], environment: Mapping[str, str]) -> int:

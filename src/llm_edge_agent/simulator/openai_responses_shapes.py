@@ -229,6 +229,7 @@ RESPONSES = Record(
     optional={
         **_COUNTED,
         "background": Nullable(FLAG),
+        "client_metadata": Nullable(OBJECT),
         "context_management": Nullable(ListOf(Record({"type": TEXT}, {"compact_threshold": Nullable(Integer(1000))}))),
         "include": Nullable(ListOf(Choice(INCLUDABLE))),
         "max_output_tokens": Nullable(Integer(16)),

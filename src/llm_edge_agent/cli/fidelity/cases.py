@@ -152,7 +152,30 @@ def _messages() -> list[Case]:
             body=_message("Hello [[sim: mode=error, fail_after=3]]").replace("@STREAM@", "true").encode(),
         ),
     ]  # fmt: skip
-    return [*found, *_thinking_conversation(stream=False), *_thinking_conversation(stream=True)]
+    return [*found, _as_claude_code(), *_thinking_conversation(stream=False), *_thinking_conversation(stream=True)]
+
+
+def _as_claude_code() -> Case:
+    """The members and betas of Claude Code 2.1, with little in them."""
+    betas = (
+        "claude-code-20250219,context-1m-2025-08-07,interleaved-thinking-2025-05-14,thinking-token-count-2026-05-13,"
+        "context-management-2025-06-27,prompt-caching-scope-2026-01-05,mid-conversation-system-2026-04-07,"
+        "effort-2025-11-24"
+    )
+    more = f""","system":[{{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1.197; cch=0;"}},
+  {{"type":"text","text":"You are.","cache_control":{{"type":"ephemeral"}}}}],"tools":{_TOOLS},
+  "metadata":{{"user_id":"{{\\"device_id\\":\\"0\\"}}"}},"thinking":{{"type":"adaptive"}},
+  "context_management":{{"edits":[{{"type":"clear_thinking_20251015","keep":"all"}}]}},"output_config":{{"effort":"high"}}"""
+    return Case(
+        door="messages",
+        name="as Claude Code asks",
+        body=_message("Look. [[sim: tool=look]]", "claude-opus-4-8", more, "64000")
+        .replace("@STREAM@", "true")
+        .encode(),
+        stream=True,
+        query="beta=true",
+        headers={**_VERSION, "anthropic-beta": betas},
+    )
 
 
 def _thinking_conversation(*, stream: bool) -> list[Case]:
@@ -239,7 +262,20 @@ def _responses() -> list[Case]:
         )
         for name, mode in (("an error", "error"), ("a failure", "failed"))
     ]  # fmt: skip
-    return [*found, *_reasoning_conversation(stream=False), *_reasoning_conversation(stream=True)]
+    return [*found, _as_codex(), *_reasoning_conversation(stream=False), *_reasoning_conversation(stream=True)]
+
+
+def _as_codex() -> Case:
+    """The members of Codex 0.169, with little in them."""
+    tool = '{"type":"custom","name":"exec","format":{"type":"grammar","syntax":"lark","definition":"start: /x/"}}'
+    body = f"""{{"model":"gpt-6.1-sol","input":[{{"type":"additional_tools","id":"at_1","role":"developer","tools":[
+  {{"type":"namespace","name":"functions","description":"","tools":[{tool}]}}]}},
+  {{"type":"message","role":"developer","content":[{{"type":"input_text","text":"<permissions>"}}]}},
+  {{"type":"message","role":"user","content":[{{"type":"input_text","text":"Hello"}}]}}],
+  "tool_choice":"auto","parallel_tool_calls":false,"reasoning":{{"effort":"low","context":"all_turns"}},"store":false,
+  "stream":true,"include":["reasoning.encrypted_content"],"prompt_cache_key":"01a2","text":{{"verbosity":"low"}},
+  "client_metadata":{{"x-codex-installation-id":"1"}}}}"""
+    return Case(door="responses", name="as Codex asks", body=body.encode(), stream=True)
 
 
 def _reasoning_conversation(*, stream: bool) -> list[Case]:
