@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig, ProviderConfig
 from llm_edge_agent.core.access import Keyring, Principal
+from llm_edge_agent.core.breaker import BreakerPolicy
 from llm_edge_agent.core.cache_policy import Policies
+from llm_edge_agent.core.deployments import CallPolicies, DeploymentState
 from llm_edge_agent.core.models import ModelTable, table_from_document
-from llm_edge_agent.core.resilience import Health
-from llm_edge_agent.core.routing import Deployment, Directory
+from llm_edge_agent.core.routing import Account, Directory
 from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
@@ -106,9 +107,11 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     Raises ValueError where the configuration names a certificate file that cannot be read.
     """
     models = table_from_document(model_document(config.model_overrides))
-    upstreams = {provider.name: _upstream(provider) for provider in config.providers}
-    deployments = [Deployment(p.name, p.dialect, p.models) for p in config.providers]
-    directory = Directory(models, deployments, config.aliases)
+    upstreams = {provider.name: _upstream(config, provider) for provider in config.providers}
+    policies = CallPolicies(BreakerPolicy(config.breaker_failures, config.breaker_timeout_s))
+    states = {provider.name: DeploymentState(policies) for provider in config.providers}
+    accounts = [Account(p.name, p.dialect, p.models, states[p.name]) for p in config.providers]
+    directory = Directory(models, accounts, config.aliases)
     metrics = _metrics(config, models, seat)
     secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
     logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
@@ -130,7 +133,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         models,
         directory,
         config.aliases,
-        upstreams,
+        {name: (state,) for name, state in states.items()},
         metrics.render,
         l1_enabled=answers is not None,
         started_unix_s=int(time.time()),
@@ -192,11 +195,8 @@ def _pipeline_settings(config: AppConfig) -> PipelineSettings:
         longest_ttl_s=config.cache.l1_ttl_s,
         cache_scope=config.cache.scope,
         response_metadata=config.response_metadata,
-        timeouts=Timeouts(
-            connect_s=config.connect_timeout_s,
-            answer_s=min(config.attempt_timeout_s, config.total_timeout_s),
-            idle_s=config.stream_idle_timeout_s,
-        ),
+        total_timeout_s=config.total_timeout_s,
+        max_retries=config.max_retries,
     )
 
 
@@ -212,19 +212,25 @@ def _translation(config: AppConfig) -> TranslationOptions:
     )
 
 
-def _upstream(provider: ProviderConfig) -> Upstream:
+def _upstream(config: AppConfig, provider: ProviderConfig) -> Upstream:
     lines = [f"user-agent: llm-edge-agent/{__version__}", "content-type: application/json"]
     credential = provider.credential()
     if credential is not None:
         lines.append(": ".join(credential))
     lines += [f"{name}: {value}" for name, value in provider.headers.items()]
+    timeouts = Timeouts(
+        connect_s=config.connect_timeout_s,
+        answer_s=min(config.attempt_timeout_s, config.total_timeout_s),
+        idle_s=config.stream_idle_timeout_s,
+    )
     return Upstream(
         name=provider.name,
         dialect=provider.dialect,
         origin=Origin.from_url(provider.base_url),
-        headers="".join(f"{line}\r\n" for line in lines).encode("latin-1"),
+        headers=("".join(f"{line}\r\n" for line in lines).encode("latin-1"),),
         ask_usage=provider.stream_usage_option,
-        health=Health(),
+        timeouts=timeouts,
+        stream_timeouts=timeouts,
     )
 
 

@@ -33,6 +33,9 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("UPSTREAM_TIMEOUT_SECONDS", "61", "attempt_timeout_s", 61.0),
     ("UPSTREAM_CONNECT_TIMEOUT_SECONDS", "1.5", "connect_timeout_s", 1.5),
     ("STREAM_IDLE_TIMEOUT_SECONDS", "9", "stream_idle_timeout_s", 9.0),
+    ("MAX_RETRIES", "0", "max_retries", 0),
+    ("CIRCUIT_BREAKER_FAILURES", "9", "breaker_failures", 9),
+    ("CIRCUIT_BREAKER_TIMEOUT_SECONDS", "1.5", "breaker_timeout_s", 1.5),
     ("CLIENT_HEADER_TIMEOUT_SECONDS", "3", "server.header_timeout_s", 3.0),
     ("CLIENT_BODY_TIMEOUT_SECONDS", "4", "server.body_timeout_s", 4.0),
     ("CLIENT_WRITE_TIMEOUT_SECONDS", "5", "server.write_timeout_s", 5.0),
@@ -69,12 +72,9 @@ HARMLESS = [
     ("RATE_LIMIT_ENABLED", "false"),
     ("RATE_LIMIT_RPM", "1000"),
     ("RATE_LIMIT_BURST", "100"),
-    ("MAX_RETRIES", "2"),
     ("MAX_CONCURRENCY", "1000"),
     ("QUEUE_SIZE", "0"),
     ("QUEUE_TIMEOUT_MS", "1000"),
-    ("CIRCUIT_BREAKER_FAILURES", "5"),
-    ("CIRCUIT_BREAKER_TIMEOUT_SECONDS", "30"),
     ("ENABLE_TRACING", "false"),
     ("OTEL_SDK_DISABLED", "true"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.test:4318"),
@@ -311,8 +311,8 @@ def test_an_endpoint_for_traces_is_worth_a_warning_unless_tracing_is_off(name: s
 
 
 def test_settings_without_effect_are_named_in_one_warning() -> None:
-    assert read({"MAX_RETRIES": "1", "QUEUE_SIZE": "1"}).warnings == (
-        "without effect in this version: QUEUE_SIZE, MAX_RETRIES",
+    assert read({"QUEUE_TIMEOUT_MS": "1", "QUEUE_SIZE": "1"}).warnings == (
+        "without effect in this version: QUEUE_SIZE, QUEUE_TIMEOUT_MS",
     )
 
 

@@ -1,22 +1,24 @@
 import pytest
 
+from llm_edge_agent.core.deployments import DeploymentState
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import ModelTable, table_from_document
-from llm_edge_agent.core.routing import Deployment, Directory
+from llm_edge_agent.core.plan import NO_FALLBACKS, Group
+from llm_edge_agent.core.routing import Account, Directory
 from llm_edge_agent.data import model_document
 
 TABLE: ModelTable = table_from_document(model_document())
-OPENAI = Deployment("openai", "openai")
-ANTHROPIC = Deployment("anthropic", "anthropic")
-GROQ = Deployment("groq", "openai")
-LOCAL = Deployment("local", "openai", models=("qwen-3", "gpt-oss"))
-AZURE = Deployment("azure-openai", "openai")
+OPENAI = Account("openai", "openai")
+ANTHROPIC = Account("anthropic", "anthropic")
+GROQ = Account("groq", "openai")
+LOCAL = Account("local", "openai", models=("qwen-3", "gpt-oss"))
+AZURE = Account("azure-openai", "openai")
 EVERYONE = (OPENAI, ANTHROPIC, GROQ, LOCAL, AZURE)
 ALIASES = {"fast": "gpt-5.4-mini", "smart": "anthropic/claude-sonnet-5", "house": "local/some/model"}
 
 
-def directory(*deployments: Deployment) -> Directory:
-    return Directory(TABLE, deployments or EVERYONE, ALIASES)
+def directory(*accounts: Account) -> Directory:
+    return Directory(TABLE, accounts or EVERYONE, ALIASES)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +46,11 @@ def directory(*deployments: Deployment) -> Directory:
     ],
 )
 def test_where_a_name_leads(name: str, provider: str, upstream_model: str, known_as: str | None) -> None:
-    target = directory().resolve(name)
+    group = directory().resolve(name)
+    (target,) = group.deployments
     assert (target.provider, target.upstream_model) == (provider, upstream_model)
-    assert target.renamed is (upstream_model != name)
+    assert (group.name, target.name) == (name, f"{provider}/{upstream_model}")
+    assert not group.configured
     assert (target.model.id if target.model.known else None) == known_as
     assert target.model.known or target.model.prices is None
 
@@ -66,9 +70,9 @@ def test_where_a_name_leads(name: str, provider: str, upstream_model: str, known
         ("x" * 500, (OPENAI,), "x" * 128 + "`"),
     ],
 )
-def test_names_that_lead_nowhere(name: str, deployments: tuple[Deployment, ...], words: str) -> None:
+def test_names_that_lead_nowhere(name: str, deployments: tuple[Account, ...], words: str) -> None:
     if name == "gpt-5.5/":  # an empty rest is no prefix form; the name itself still suggests its provider
-        assert directory(*deployments).resolve(name).provider == "openai"
+        assert directory(*deployments).resolve(name).deployments[0].provider == "openai"
         return
     with pytest.raises(GatewayError) as caught:
         directory(*deployments).resolve(name)
@@ -89,9 +93,34 @@ def test_invented_names_cannot_fill_the_memory() -> None:
 def test_a_name_as_long_as_a_request_is_not_remembered() -> None:
     names = directory()
     long = "gpt-" + "9" * Directory.MEMO_CHARACTERS
-    assert names.resolve(long).upstream_model == long
+    assert names.resolve(long).deployments[0].upstream_model == long
     assert long not in names._memo
 
 
 def test_served_names_are_listed() -> None:
     assert set(directory().served_names()) == {"qwen-3", "gpt-oss"}
+
+
+def test_what_is_learned_of_a_provider_is_shared_by_its_models() -> None:
+    names = directory()
+    first, second = (names.resolve(name).deployments[0] for name in ("gpt-5.5", "gpt-5.4"))
+    assert first.state is second.state
+    state = DeploymentState()
+    given = Directory(TABLE, [Account("openai", "openai", (), state)], {})
+    assert given.resolve("gpt-5.5").deployments[0].state is state
+
+
+def test_a_configured_group_goes_before_every_other_meaning_of_its_name() -> None:
+    group = Group("gpt-5.5", directory().resolve("claude-sonnet-5").deployments, configured=True)
+    names = Directory(TABLE, EVERYONE, {"best": "gpt-5.5"}, {"gpt-5.5": group})
+    assert names.resolve("gpt-5.5") is names.resolve("best") is group
+    assert names.groups() == (group,)
+    assert names.served_names() == ("gpt-5.5", "qwen-3", "gpt-oss")
+
+
+def test_fallbacks_follow_the_name_and_what_it_stands_for() -> None:
+    names = Directory(TABLE, EVERYONE, ALIASES, {}, {"gpt-5.4-mini": ("gpt-5.5",), "smart": ("fast",)})
+    assert names.resolve("gpt-5.4-mini").fallbacks.general == ("gpt-5.5",)
+    assert names.resolve("fast").fallbacks.general == ("gpt-5.5",)
+    assert names.resolve("smart").fallbacks.general == ("fast",)
+    assert names.resolve("gpt-5.5").fallbacks is NO_FALLBACKS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_edge_agent.dialects.sse import COMMENT, Event, EventTooLargeError, SSEDecoder
+from llm_edge_agent.dialects.sse import COMMENT, Event, EventTooLargeError, SSEDecoder, begins_content
 
 CASES = [
     (b"data: a\n\n", [Event("", b"a")]),
@@ -83,3 +83,26 @@ def test_an_event_without_end_is_bounded(pieces: list[bytes]) -> None:
     decoder = SSEDecoder(max_event_bytes=100)
     with pytest.raises(EventTooLargeError):
         feed_all(decoder, pieces)
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', False),
+        (b'{"choices":[{"delta":{"content":"Hi"}}]}', True),
+        (b'{"choices": [{"delta": {"content": "\\n"}}]}', True),
+        (b'{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":""}}]}}]}', True),
+        (b'{"choices":[{"delta":{},"finish_reason":null}]}', False),
+        (b'{"choices":[{"delta":{},"finish_reason":"stop"}]}', True),
+        (b'{"type":"message_start","message":{"content":[],"stop_reason":null}}', False),
+        (b'{"type":"content_block_start","content_block":{"type":"text","text":""}}', False),
+        (b'{"type":"content_block_start","content_block":{"type":"tool_use","name":"f","input":{}}}', True),
+        (b'{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"Hm"}}', True),
+        (b'{"type":"response.created","response":{"output":[],"text":{"format":{"type":"text"}}}}', False),
+        (b'{"type":"response.output_text.delta","delta":"Hi"}', True),
+        (b": keep-alive", False),
+        (b"", False),
+    ],
+)
+def test_where_an_answer_begins(event: bytes, expected: bool) -> None:
+    assert begins_content(b"data: %b\n\n" % event) is expected

@@ -49,7 +49,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def gateway_config(openai_url: str, anthropic_url: str | None = None, **changes: Any) -> AppConfig:
-    """A configuration on a free loopback port with timeouts of a test's size. `server` limits are given by
+    """A configuration on a free loopback port with timeouts of a test's size, and no repeats: a fault shows after one
+    call. `server` limits are given by
     `server=ServerLimits(...)`, everything else as AppConfig names it."""
     config = AppConfig(
         host="127.0.0.1",
@@ -67,6 +68,7 @@ def gateway_config(openai_url: str, anthropic_url: str | None = None, **changes:
         ),
         server=ServerLimits(),
         connect_timeout_s=2.0,
+        max_retries=0,
         log_format="json",
     )
     return replace(config, **changes)

@@ -434,7 +434,7 @@ async def test_health_follows_what_traffic_showed(bench: Bench) -> None:
         return health["status"], health["providers"]["openai"]["healthy"]
 
     assert await verdict() == ("healthy", True)
-    for _ in range(5):
+    for _ in range(3):
         await gateway.chat()
     assert await verdict() == ("degraded", False)
     upstream.script = says(reply(completion()))

@@ -8,7 +8,7 @@ from llm_edge_agent.cli.findings import Finding, Verdict
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.models import table_from_document
-from llm_edge_agent.core.routing import Deployment, Directory
+from llm_edge_agent.core.routing import Account, Directory
 from llm_edge_agent.data import model_document
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts, UpstreamFailure
@@ -71,8 +71,8 @@ def check_access(config: AppConfig) -> list[Finding]:
 
 def check_aliases(config: AppConfig) -> list[Finding]:
     """Where each alias leads."""
-    deployments = [Deployment(each.name, each.dialect, each.models) for each in config.providers]
-    directory = Directory(table_from_document(model_document(config.model_overrides)), deployments, config.aliases)
+    accounts = [Account(each.name, each.dialect, each.models) for each in config.providers]
+    directory = Directory(table_from_document(model_document(config.model_overrides)), accounts, config.aliases)
     return [_alias(directory, alias, name) for alias, name in config.aliases.items()]
 
 
@@ -81,7 +81,7 @@ def _alias(directory: Directory, alias: str, name: str) -> Finding:
         return Finding(subject="alias", check=alias, verdict=verdict, detail=f"{name}{detail}", advice=advice)
 
     try:
-        model = directory.resolve(alias).model
+        model = directory.resolve(alias).deployments[0].model
     except GatewayError:
         advice = "Name a model of a configured provider, or configure its provider."
         return found("problem", ": no configured provider serves it", advice)

@@ -125,10 +125,15 @@ SETTINGS = (
         forms.seconds(DAY_S),
         "stream_idle_timeout_s",
     ),
-    Setting("MAX_RETRIES", "resilience.max_retries", forms.whole(0, 10), None),
-    Setting("CIRCUIT_BREAKER_FAILURES", "resilience.circuit_breaker.failures", forms.whole(1, 10**6), None),
+    Setting("MAX_RETRIES", "resilience.max_retries", forms.whole(0, 10), "max_retries"),
     Setting(
-        "CIRCUIT_BREAKER_TIMEOUT_SECONDS", "resilience.circuit_breaker.timeout_seconds", forms.seconds(DAY_S), None
+        "CIRCUIT_BREAKER_FAILURES", "resilience.circuit_breaker.failures", forms.whole(1, 10**6), "breaker_failures"
+    ),
+    Setting(
+        "CIRCUIT_BREAKER_TIMEOUT_SECONDS",
+        "resilience.circuit_breaker.timeout_seconds",
+        forms.seconds(DAY_S),
+        "breaker_timeout_s",
     ),
     Setting("ENABLE_METRICS", "observability.metrics", forms.boolean, "metrics_enabled"),
     Setting("ENABLE_TRACING", "observability.tracing", forms.boolean, None),

@@ -160,6 +160,10 @@ class AppConfig:
     attempt_timeout_s: float = 120.0
     connect_timeout_s: float = 5.0
     stream_idle_timeout_s: float = 60.0
+    max_retries: int = 2
+    """Repeats of a request on deployments that were tried for it already."""
+    breaker_failures: int = 5
+    breaker_timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0
     https_proxy: Secret | None = None
     no_proxy: tuple[str, ...] = ()

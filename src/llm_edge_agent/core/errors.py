@@ -86,6 +86,9 @@ class ErrorKind(Enum):
 
     # The gateway itself.
     INTERNAL = Facets("gateway", "internal", 500, "server_error", "internal_error", False, False)
+    CIRCUIT_OPEN = Facets("gateway", "circuit_open", 503, "server_error", "circuit_open", True, False)
+    NO_HEALTHY_UPSTREAM = Facets("gateway", "circuit_open", 503, "server_error", "no_healthy_upstream", True, False)
+    OVERLOADED = Facets("gateway", "overloaded", 503, "server_error", "gateway_overloaded", False, False)
     SHUTTING_DOWN = Facets("gateway", "overloaded", 503, "server_error", "shutting_down", False, False)
 
 

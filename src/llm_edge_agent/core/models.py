@@ -78,6 +78,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     pdf: bool = True
     tools: bool = True
     json_schema: bool = True
+    streaming: bool = True
     reasoning: bool = False
     rules: Rules = Rules()
     known: bool = True
@@ -239,6 +240,7 @@ def model_from_record(record: Mapping[str, Any]) -> Model:
         pdf=capabilities["pdf"],
         tools=capabilities["tools"],
         json_schema=capabilities["json_schema"],
+        streaming=capabilities["streaming"],
         reasoning=capabilities["reasoning"],
         rules=_rules(record),
     )

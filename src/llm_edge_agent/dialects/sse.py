@@ -6,6 +6,7 @@ the stream cuts off before its blank line is still delivered by `finish`, and co
 connections alive.
 """
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -111,3 +112,15 @@ def parse_block(block: bytes, events: list[Event]) -> None:
             events.append(Event(COMMENT, value))
     if data and data != [b""]:  # an event without data is none
         events.append(Event(name, b"\n".join(data)))
+
+
+_CONTENT = re.compile(
+    rb'"(?:content|text|thinking|reasoning|reasoning_content|refusal|arguments|partial_json|delta|name|data|transcript)"'
+    rb'[ ]?:[ ]?"[^"]|"(?:finish_reason|stop_reason)"[ ]?:[ ]?"'
+)
+
+
+def begins_content(events: bytes) -> bool:
+    """Whether some event of an answer's stream, of any dialect, holds a piece of the answer, and does not only announce
+    one. May say yes too early, never for long too late: after the first piece the next one says so."""
+    return _CONTENT.search(events) is not None

@@ -1,16 +1,16 @@
 """What the gateway tells about itself: health, models, metrics. Never an address, a key or a setting."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from llm_edge_agent.core.deployments import DeploymentState
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model, ModelTable
 from llm_edge_agent.core.routing import Directory
-from llm_edge_agent.gateway.attempts import Upstream
 from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.version import __version__
@@ -32,21 +32,20 @@ class Admin:
         table: ModelTable,
         directory: Directory,
         aliases: Mapping[str, str],
-        upstreams: Mapping[str, Upstream],
+        states: Mapping[str, Sequence[DeploymentState]],
         render_metrics: RenderMetrics,
         *,
         l1_enabled: bool,
         started_unix_s: int,
         peers: Callable[[], list[Mapping[str, Any]]] = list,
     ) -> None:
-        """`peers` tells the facts of the other workers, where there are any."""
-        self._upstreams = upstreams
+        """`states`: what was learned of the deployments of each configured provider. `peers` tells the facts of the
+        other workers, where there are any."""
+        self._states = states
         self._render_metrics = render_metrics
         self._l1_enabled = l1_enabled
         self._peers = peers
-        self._models = {
-            item["id"]: item for item in _listed_models(table, directory, aliases, upstreams, started_unix_s)
-        }
+        self._models = {item["id"]: item for item in _listed_models(table, directory, aliases, states, started_unix_s)}
         self.serving = False
         """Set by the composition root once the listeners are bound, cleared when draining begins."""
 
@@ -60,20 +59,20 @@ class Admin:
         if template == "/health":
             return _json(200, self.health(), request_id)
         if template == "/health/ready":
-            ready = self.serving and bool(self._upstreams)
+            ready = self.serving and bool(self._states)
             return _json(200 if ready else 503, {"status": "ready" if ready else "not_ready"}, request_id)
         return _json(200, {"status": "alive"}, request_id)
 
     def facts(self) -> dict[str, Any]:
         """What this worker tells the others: of each provider that its traffic met, whether it is healthy."""
-        met = {name: upstream.health for name, upstream in self._upstreams.items() if upstream.health.known}
-        return {"providers": {name: health.healthy for name, health in met.items()}}
+        met = {name: [state.healthy for state in states if state.known] for name, states in self._states.items()}
+        return {"providers": {name: all(healthy) for name, healthy in met.items() if healthy}}
 
     def _healthy(self) -> dict[str, bool]:
         """By provider: what most of the workers say that met it. Where none did, there is nothing to complain of."""
         told = [self.facts()["providers"], *(peer["providers"] for peer in self._peers())]
         verdicts = {}
-        for name in self._upstreams:
+        for name in self._states:
             votes = [facts[name] for facts in told if name in facts]
             verdicts[name] = not votes or 2 * sum(votes) > len(votes)
         return verdicts
@@ -151,20 +150,20 @@ def _listed_models(
     table: ModelTable,
     directory: Directory,
     aliases: Mapping[str, str],
-    upstreams: Mapping[str, Upstream],
+    providers: Collection[str],
     started_unix_s: int,
 ) -> list[dict[str, Any]]:
     """Every id and alias that a request could name, retired models left out, in both vendors' list shapes."""
     names = [
         name
         for model in table.models
-        if model.status != "retired" and model.mode in _SERVED_MODES and model.provider in upstreams
+        if model.status != "retired" and model.mode in _SERVED_MODES and model.provider in providers
         for name in (model.id, *model.aliases)
     ]
     listed = []
     for name in dict.fromkeys([*aliases, *directory.served_names(), *names]):
         try:
-            model = directory.resolve(name).model
+            model = directory.resolve(name).deployments[0].model
         except GatewayError:
             continue
         listed.append(_listed(name, model, started_unix_s))

@@ -1,17 +1,34 @@
-"""One try at one provider: send, and either an answer that may be relayed or a GatewayError that says why not."""
+"""Tries at deployments: one after the other until one answers, and one by itself, which ends in an answer that may be
+relayed or in a GatewayError that says why not."""
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from random import Random
+from time import monotonic
+from typing import TypeVar
 
+from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Dialect
-from llm_edge_agent.core.resilience import Health
+from llm_edge_agent.core.needs import NOTHING
+from llm_edge_agent.core.plan import NO_FALLBACKS, Group
+from llm_edge_agent.core.walk import Ask, Walk
 from llm_edge_agent.dialects.endpoint import Prepared, Translator
+from llm_edge_agent.dialects.needs import needs_of
+from llm_edge_agent.dialects.rate_limits import reset_after_s
 from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.faults import let_go
+from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.replies import relayed_headers
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
+
+Reply = TypeVar("Reply")
+
+_chance = Random().random  # noqa: S311  spreads load and pauses: nobody gains by guessing it
 
 _FAILURES = {
     FailureReason.DNS: (ErrorKind.UPSTREAM_CONNECTION, "could not be found (DNS)"),
@@ -29,16 +46,29 @@ _FAILURES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """One provider account, ready to be called. `headers` are finished lines and hold the credentials."""
+    """One provider account, ready to be called."""
 
     name: str
+    """The provider's, as it is shown."""
     dialect: Dialect
     origin: Origin
-    headers: bytes
+    headers: tuple[bytes, ...]
+    """Finished lines, with the credentials, once per key of the account."""
     ask_usage: bool
-    health: Health
+    timeouts: Timeouts
+    """Of an answer that comes whole."""
+    stream_timeouts: Timeouts
+    """`answer_s` is the time to its first event."""
+
+
+def timeouts_within(timeouts: Timeouts, remaining_s: float) -> Timeouts:
+    """The same bounds, none past the end of the request."""
+    if remaining_s >= timeouts.answer_s:
+        return timeouts
+    left_s = max(0.001, remaining_s)
+    return Timeouts(connect_s=min(timeouts.connect_s, left_s), answer_s=left_s, idle_s=timeouts.idle_s)
 
 
 def failure_error(provider: str, failure: UpstreamFailure) -> GatewayError:
@@ -53,26 +83,31 @@ async def attempt(
     translator: Translator,
     prepared: Prepared,
     exchange: Exchange,
+    tried: Try,
     timeouts: Timeouts,
-    *,
-    stream: bool,
 ) -> UpstreamAnswer:
     """Sends the request and returns the provider's 200, its body not yet read. The caller closes it.
 
-    Raises GatewayError for everything else, and keeps the provider's health.
+    Raises GatewayError for everything else. What the answer's head says of rate limits is told to `tried`, which the
+    caller ends.
     """
     exchange.provider = upstream.name
-    accept = b"accept: text/event-stream\r\n" if stream else b"accept: application/json\r\n"
+    exchange.upstream_status = None
+    exchange.refusal_headers = b""
+    accept = b"accept: text/event-stream\r\n" if tried.stream else b"accept: application/json\r\n"
     try:
         answer = await pool.send(
             upstream.origin,
             b"POST",
             prepared.path,
-            upstream.headers + prepared.headers + accept,
+            upstream.headers[tried.key] + prepared.headers + accept,
             prepared.body,
             timeouts,
         )
         exchange.upstream_status = answer.status
+        wait_s = reset_after_s(answer.headers, time.time())
+        if wait_s is not None:
+            tried.park(wait_s, monotonic())
         if answer.status == 200:
             return answer
         try:
@@ -80,12 +115,70 @@ async def attempt(
         finally:
             answer.close()
     except UpstreamFailure as failure:
-        upstream.health.failed()
         raise failure_error(upstream.name, failure) from failure
     exchange.refusal_headers = relayed_headers(answer.headers, refused=True)
     error = translator.error(answer.status, answer.headers, body, provider=upstream.name, now_unix_s=time.time())
-    if error.kind.value.blame or error.kind is ErrorKind.UPSTREAM_AUTH:
-        upstream.health.failed()
-    else:
-        upstream.health.succeeded()
+    if answer.headers.get(b"x-should-retry") == b"false":
+        error.should_retry = False
     raise error
+
+
+class Attempts:
+    """Tries one deployment after the other until one answers, as `core.walk` decides."""
+
+    def __init__(self, resolve: Callable[[str], Group], *, max_retries: int) -> None:
+        self._resolve = resolve
+        self._max_retries = max_retries
+
+    async def until_answered(
+        self, miss: Miss, try_one: Callable[[Miss, Deployment, float], Awaitable[Reply]], deadline_s: float
+    ) -> Reply:
+        """`try_one(miss, deployment, deadline_s)` raises GatewayError where it failed and nothing has gone to the
+        client. Raises the last such error. A single deployment that is well costs no more than its own call."""
+        exchange, group = miss.exchange, miss.group
+        warnings = exchange.warnings
+        walk: Walk | None = None
+        target = group.deployments[0]
+        if len(group.deployments) == 1 and target.state.free(monotonic()):
+            target.state.budget.called()
+        else:
+            walk = self._walk(miss, deadline_s)
+            target = walk.first(monotonic(), _chance()).deployment
+        while True:
+            try:
+                return await try_one(miss, target, deadline_s)
+            except GatewayError as error:
+                if walk is None:
+                    walk = self._walk(miss, deadline_s)
+                    walk.began_with(target)
+                ask = await self._next(walk, error)
+                if ask is None:
+                    if walk.spent(error):
+                        error.should_retry = False
+                    raise
+                let_go(error)
+            target = ask.deployment
+            exchange.warnings = warnings
+            exchange.ttft_s = None
+
+    async def _next(self, walk: Walk, error: GatewayError) -> Ask | None:
+        """Whom to ask after `error`, once it is time."""
+        ask = walk.after(error, monotonic(), _chance())
+        while ask is not None and ask.pause_s:
+            await asyncio.sleep(ask.pause_s)
+            if ask.deployment.state.callable(monotonic()):
+                break
+            ask = walk.after(error, monotonic(), _chance())
+        return ask
+
+    def _walk(self, miss: Miss, deadline_s: float) -> Walk:
+        group = miss.group
+        several = len(group.deployments) > 1 or group.fallbacks is not NO_FALLBACKS
+        return Walk(
+            group,
+            needs_of(miss.call) if several else NOTHING,
+            self._resolve,
+            stream=miss.call.stream,
+            max_retries=self._max_retries,
+            deadline_s=deadline_s,
+        )

@@ -182,7 +182,8 @@ class Tee:
         if share is self._first:
             self._record = None
             broken = relay.failure if relay is not None else None
-            self._flight.land(broken or GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down."))
+            if relay is None or relay.opened.done():  # else another deployment may be asked: the flight goes on
+                self._flight.land(broken or GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down."))
         else:
             self._followers.pop(share, None)
         if self._first.relay is not None:

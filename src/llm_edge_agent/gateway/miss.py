@@ -3,7 +3,7 @@
 import msgspec
 
 from llm_edge_agent.core.cache_policy import CacheControl
-from llm_edge_agent.core.routing import Target
+from llm_edge_agent.core.plan import Group
 from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.flight import Flight
@@ -17,7 +17,7 @@ class Miss(msgspec.Struct):
     endpoint: Endpoint
     call: Call
     passed: Passed
-    target: Target
+    group: Group
     control: CacheControl
     key: bytes | None
     """Cache key; None where the answer must not be stored."""

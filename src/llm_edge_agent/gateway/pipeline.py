@@ -24,12 +24,14 @@ from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.cache_key import cache_key
 from llm_edge_agent.core.cache_policy import CacheControl, Policies
+from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.plan import Group
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
-from llm_edge_agent.core.routing import Directory, Target
+from llm_edge_agent.core.routing import Directory
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
-from llm_edge_agent.gateway.attempts import Upstream, attempt, failure_error
+from llm_edge_agent.gateway.attempts import Attempts, Upstream, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.flight import Flight, Flights, Tee
@@ -52,7 +54,7 @@ from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete, Request
-from llm_edge_agent.http.origins import Timeouts, UpstreamFailure
+from llm_edge_agent.http.origins import UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
 MAX_REMEMBERED_BODIES = 1024
@@ -75,17 +77,19 @@ class PipelineSettings:
     """How long any tier keeps an answer as a fresh one."""
     cache_scope: Literal["tenant", "global"]
     response_metadata: Literal["body", "headers", "off"]
-    timeouts: Timeouts
+    total_timeout_s: float
+    max_retries: int
 
 
 class _Admitted:
     """What reading a body told: everything but what its headers and its caller add."""
 
-    __slots__ = ("call", "keys", "known_model", "material", "shown_model", "target", "ttl_s", "warnings")
+    __slots__ = ("call", "group", "keys", "known_model", "material", "shown_model", "target", "ttl_s", "warnings")
 
-    def __init__(self, call: Call, target: Target, material: bytes | None, ttl_s: float | None) -> None:
+    def __init__(self, call: Call, group: Group, material: bytes | None, ttl_s: float | None) -> None:
         self.call = call
-        self.target = target
+        self.group = group
+        target = self.target = group.deployments[0]
         self.ttl_s = ttl_s
         self.material = material
         """Bytes for the cache key; None where policy keeps the request away from the cache."""
@@ -124,6 +128,7 @@ class Pipeline:
         self._settings = settings
         self._directory = directory
         self._upstreams = upstreams
+        self._attempts = Attempts(directory.resolve, max_retries=settings.max_retries)
         self._pool = pool
         self._answers = answers
         self._prompt_caching = prompt_caching
@@ -159,7 +164,7 @@ class Pipeline:
         )
         if admitted.material is None or not (control.read or control.write) or self._answers is None:
             exchange.cache = "bypass"
-            return Miss(exchange, endpoint, call, passed, target, control, None)
+            return Miss(exchange, endpoint, call, passed, admitted.group, control, None)
         key = self._key(endpoint, admitted, control, exchange.principal, passed)
         stale = None
         if not control.read:
@@ -177,7 +182,9 @@ class Pipeline:
                 return reply
             exchange.cache = "miss"
         ttl_s = _shorter(control.ttl_s, admitted.ttl_s)
-        return Miss(exchange, endpoint, call, passed, target, control, key if control.write else None, ttl_s, stale)
+        return Miss(
+            exchange, endpoint, call, passed, admitted.group, control, key if control.write else None, ttl_s, stale
+        )
 
     def _hit_again(
         self, endpoint: Endpoint, admitted: _Admitted, key: bytes, before: Exchange, received_s: float
@@ -197,7 +204,8 @@ class Pipeline:
     def _read(self, endpoint: Endpoint, raw: bytes) -> _Admitted:
         """Reads and checks a body, and resolves its model. Raises GatewayError."""
         call = endpoint.read_request(raw, max_depth=self._settings.max_json_depth)
-        target = self._directory.resolve(call.model)
+        group = self._directory.resolve(call.model)
+        target = group.deployments[0]
         material = None
         policy, ttl_s = self._settings.cache_policies.of(call.model, target.upstream_model, target.model.id)
         if (
@@ -208,7 +216,7 @@ class Pipeline:
             material = strict_json.key_material(call.body, endpoint.not_keyed)
         else:
             strict_json.refuse_doubles(call.body)
-        return _Admitted(call, target, material, ttl_s)
+        return _Admitted(call, group, material, ttl_s)
 
     def _key(
         self, endpoint: Endpoint, admitted: _Admitted, control: CacheControl, principal: Principal, passed: Passed
@@ -220,7 +228,7 @@ class Pipeline:
                 tenant=tenant,
                 epoch="",
                 endpoint=endpoint.name,
-                model=f"{admitted.target.provider}/{admitted.target.upstream_model}",
+                model=admitted.group.identity,
                 namespace=control.namespace,
                 passed=b"%d:%b%b" % (len(passed.query), passed.query, passed.headers),
                 material=admitted.material or b"",
@@ -334,13 +342,14 @@ class Pipeline:
     async def _answer(self, miss: Miss) -> Complete | Relay:
         if miss.control.only_if_cached:
             raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")
-        return await self._try(miss, miss.target)
+        deadline_s = miss.exchange.started_s + self._settings.total_timeout_s
+        return await self._attempts.until_answered(miss, self._try, deadline_s)
 
-    async def _try(self, miss: Miss, target: Target) -> Complete | Relay:
-        """One attempt at one target, up to the commit point: a whole answer, or a stream whose first event is in.
-        Raises GatewayError where it failed; nothing has gone to the client then."""
+    async def _try(self, miss: Miss, target: Deployment, deadline_s: float) -> Complete | Relay:
+        """One attempt at one deployment, up to the commit point: a whole answer, or a stream that has begun. Raises
+        GatewayError where it failed; nothing has gone to the client then."""
         call, exchange = miss.call, miss.exchange
-        upstream = self._upstreams[target.provider]
+        upstream = self._upstreams[target.account]
         translator = TRANSLATORS.get((miss.endpoint.name, target.dialect))
         if translator is None:
             raise GatewayError(
@@ -356,54 +365,56 @@ class Pipeline:
             passed=miss.passed,
         )
         exchange.warnings += prepared.warnings
+        exchange.model = target.model.id if target.model.known else None
         if not prepared.breakpoints:
             trial = None
         began_s = monotonic()
-        tried = Attempt(upstream.name, target.upstream_model, began_s)
-        exchange.attempts = (*exchange.attempts, tried)
+        tried = target.state.begin(began_s, stream=call.stream)
+        record = Attempt(upstream.name, target.upstream_model, began_s)
+        exchange.attempts = (*exchange.attempts, record)
+        timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)
         try:
-            answer = await attempt(
-                self._pool, upstream, translator, prepared, exchange, self._settings.timeouts, stream=call.stream
-            )
+            answer = await attempt(self._pool, upstream, translator, prepared, exchange, tried, timeouts)
             try:
                 if call.stream:
-                    commit_by_s = began_s + self._settings.timeouts.answer_s
-                    return await self._relay(miss, target, upstream, translator, prepared, trial, answer, commit_by_s)
-                return await self._whole(miss, target, upstream, translator, prepared, trial, answer)
+                    commit_by_s = began_s + timeouts.answer_s
+                    return await self._relay(
+                        miss, target, upstream, translator, prepared, trial, answer, tried, commit_by_s
+                    )
+                return await self._whole(miss, target, upstream, translator, prepared, trial, answer, tried)
             except BaseException:
                 answer.close()
                 raise
         except GatewayError as error:
-            tried.error = error.kind
+            record.error = error.kind
+            tried.failed(monotonic(), error)
+            raise
+        except BaseException:
+            tried.abandoned(monotonic())
             raise
         finally:
-            tried.status = exchange.upstream_status
-            tried.ended_s = monotonic()
-            exchange.upstream_s = tried.ended_s - began_s
+            record.status = exchange.upstream_status
+            record.ended_s = monotonic()
+            exchange.upstream_s = record.ended_s - began_s
 
     async def _whole(
         self,
         miss: Miss,
-        target: Target,
+        target: Deployment,
         upstream: Upstream,
         translator: Translator,
         prepared: Prepared,
         trial: Trial | None,
         answer: UpstreamAnswer,
+        tried: Try,
     ) -> Complete:
         exchange = miss.exchange
         try:
             body = await answer.read()
         except UpstreamFailure as failure:
-            upstream.health.failed()
             raise failure_error(upstream.name, failure) from failure
-        try:
-            whole = translator.answer(body, prepared, created=int(time.time()))
-        except GatewayError as error:
-            if error.kind.value.blame:
-                upstream.health.failed()
-            raise
-        upstream.health.succeeded()
+        whole = translator.answer(body, prepared, created=int(time.time()))
+        _succeeded(tried, whole.usage)
         self._account(exchange, target, trial, whole.usage)
         stored = self._store(miss, target, whole)
         if miss.flight is not None:
@@ -420,21 +431,21 @@ class Pipeline:
     async def _relay(
         self,
         miss: Miss,
-        target: Target,
+        target: Deployment,
         upstream: Upstream,
         translator: Translator,
         prepared: Prepared,
         trial: Trial | None,
         answer: UpstreamAnswer,
+        tried: Try,
         commit_by_s: float,
     ) -> Relay:
         if not answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
-            upstream.health.failed()
             raise GatewayError(
                 ErrorKind.UPSTREAM_INVALID, f"The provider '{upstream.name}' answered a stream with something else."
             )
         exchange = miss.exchange
-        tried = exchange.attempts[-1]
+        record = exchange.attempts[-1]
         keep = self._answers.max_entry_bytes * 4 if miss.key is not None and self._answers is not None else 0
         began_s = monotonic()
 
@@ -442,15 +453,15 @@ class Pipeline:
             if usage is not None and usage.estimated and not usage.prompt_tokens:
                 guess = len(miss.call.body.raw) // CHARACTERS_PER_TOKEN
                 usage = msgspec.structs.replace(usage, prompt_tokens=guess)
-            tried.ended_s = monotonic()
-            tried.error = exchange.error
-            exchange.upstream_s = (exchange.upstream_s or 0.0) + tried.ended_s - began_s
+            record.ended_s = monotonic()
+            record.error = exchange.error
+            exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - began_s
             self._account(exchange, target, trial, usage)
-            if exchange.error is not None and exchange.error.value.blame:
-                upstream.health.failed()
+            if exchange.error is not None:
+                tried.failed(record.ended_s, GatewayError(exchange.error, ""))
             stored = None
             if whole:
-                upstream.health.succeeded()
+                _succeeded(tried, usage)
                 folded = stream.answer()
                 if folded is not None and len(folded.finish_reasons) == miss.call.choices:
                     stored = self._store(miss, target, folded)
@@ -483,6 +494,7 @@ class Pipeline:
                 commit_by_s=commit_by_s,
                 finish=finish,
                 on_failure=on_failure,
+                tried=tried,
             )
 
         tee = None
@@ -506,23 +518,19 @@ class Pipeline:
         except asyncio.CancelledError:
             relay.abort("client_gone")
             raise
-        except GatewayError as error:
-            if error.kind.value.blame:
-                upstream.health.failed()
-            raise
         if miss.flight is not None and tee is not None:
             miss.flight.opened(tee)
         return relay
 
-    def _account(self, exchange: Exchange, target: Target, trial: Trial | None, usage: TokenUsage | None) -> None:
-        prices = target.model.prices
+    def _account(self, exchange: Exchange, target: Deployment, trial: Trial | None, usage: TokenUsage | None) -> None:
+        prices = target.prices
         exchange.usage = usage
         exchange.cost_picodollars = cost_picodollars(prices, usage)
         exchange.prompt_cache = prompt_cache_effect(prices, usage)
         if trial is not None and usage is not None:
             self._prompt_caching.learn(trial, exchange.prompt_cache, prices, usage)
 
-    def _store(self, miss: Miss, target: Target, answer: Answer) -> StoredAnswer | None:
+    def _store(self, miss: Miss, target: Deployment, answer: Answer) -> StoredAnswer | None:
         """The answer as it can be told again, put into the cache where it may be. None where nobody would ask."""
         if miss.key is None or self._answers is None:
             return None
@@ -540,7 +548,8 @@ class Pipeline:
             exchange.warnings,
             fresh_s=fresh_s,
         )
-        if cache_policy.is_cacheable_answer(200, answer.finish_reasons):
+        own = target in miss.group.deployments  # another model's answer is not what the next client asks for
+        if own and cache_policy.is_cacheable_answer(200, answer.finish_reasons):
             self._answers.put(miss.key, stored, ttl_s=ttl_s)
         return stored
 
@@ -567,6 +576,14 @@ class Pipeline:
 def _shorter(one_s: float | None, other_s: float | None) -> float | None:
     """The shorter of two times, where None is no bound."""
     return other_s if one_s is None else one_s if other_s is None else min(one_s, other_s)
+
+
+def _succeeded(tried: Try, usage: TokenUsage | None) -> None:
+    if usage is None:
+        tried.succeeded(monotonic())
+    else:
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        tried.succeeded(monotonic(), tokens=tokens, output_tokens=usage.completion_tokens)
 
 
 def _remember(door: _Door, raw: bytes, admitted: _Admitted) -> None:

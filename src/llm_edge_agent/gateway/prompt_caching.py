@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from llm_edge_agent.core.deployments import Deployment
 from llm_edge_agent.core.pricing import PriceList, PromptCacheEffect, TokenUsage
 from llm_edge_agent.core.prompt_caching import PromptCacheLearner, Shape, relative_gain, shape_of
-from llm_edge_agent.core.routing import Target
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.endpoint import Call, Endpoint
 
@@ -30,7 +30,7 @@ class PromptCaching:
         self._learner = PromptCacheLearner() if enabled else None
 
     def options(
-        self, endpoint: Endpoint, call: Call, target: Target, tenant: str
+        self, endpoint: Endpoint, call: Call, target: Deployment, tenant: str
     ) -> tuple[TranslationOptions, Trial | None]:
         """How to translate this request, and the account for `learn` if the translation sets breakpoints."""
         if self._learner is None or target.dialect != "anthropic" or endpoint.name != "chat":

@@ -1,13 +1,15 @@
 """After the commit point: upstream bytes to client bytes, pushed from socket to socket without a task or a queue.
 
 Theory of operation. The upstream connection pushes body bytes into `data`; what the stream's state machines make of
-them is written to the client's sink in one piece per read. Before the first event has parsed the relay is not open: a
-failure then is an ordinary error with its own status. After that an error goes in-band, as one last event.
+them is written to the client's sink in one piece per read. Before the first piece of an answer has come the relay is
+not open: a failure then is an ordinary error with its own status, and another deployment may be asked. Events that only
+announce an answer are held back for that long, but not longer than HOLD_S. After that an error goes in-band, as one
+last event.
 
-    waiting --first event--> open --terminal event--> done
-       |--failure, or none in time-->    |--failure--> error event, done
-       |          `opened` raises        |
-                                         `--client leaves--> upstream cut, done
+    waiting --first content--> open --terminal event--> done
+       |--failure, or none in time-->      |--failure--> error event, done
+       |          `opened` raises          |
+                                           `--client leaves--> upstream cut, done
 
 Every path to `done` ends the exchange, once, and closes or releases the upstream.
 """
@@ -17,9 +19,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from llm_edge_agent.core.deployments import Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.endpoint import AnswerStream, Endpoint
+from llm_edge_agent.dialects.sse import begins_content
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.http.deadlines import Sweep
@@ -27,6 +31,7 @@ from llm_edge_agent.http.messages import AbortReason, Sink
 from llm_edge_agent.http.origins import FailureReason, UpstreamFailure
 
 KEEPALIVE_S = 15.0
+HOLD_S = 2.0
 
 
 class Source(Protocol):
@@ -48,11 +53,13 @@ class Relay:
         "_done",
         "_endpoint",
         "_finish",
+        "_held",
         "_mute",
         "_on_failure",
         "_sink",
         "_stream",
         "_sweep",
+        "_tried",
         "_upstream",
         "_wrote",
         "deadline_s",
@@ -76,10 +83,12 @@ class Relay:
         commit_by_s: float,
         finish: Callable[[TokenUsage | None, bool], bytes | None],
         on_failure: Callable[[UpstreamFailure], GatewayError],
+        tried: Try | None = None,
     ) -> None:
         """`commit_by_s`: monotonic time at which the first event must be in, for as long as the caller has the relay
         watched by the sweep. `finish(usage, whole)` is called once when the answer has ended; it accounts, stores where
-        `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client."""
+        `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client. `tried`
+        is told of the first token, and ended here wherever `finish` did not."""
         self.status = 200
         self.headers = headers
         self.exchange = exchange
@@ -91,6 +100,8 @@ class Relay:
         self._endpoint = endpoint
         self._finish = finish
         self._on_failure = on_failure
+        self._tried = tried
+        self._held = False
         self._sink: Sink | None = None
         self._buffer: list[bytes] = []
         self._wrote = False
@@ -171,7 +182,10 @@ class Relay:
         """Called by the deadline sweep. Waiting: comments alone do not make an answer, however long they go on. Open:
         a sign of life keeps proxies and clients from giving up."""
         if not self.opened.done():
-            self._fail(self._on_failure(UpstreamFailure(FailureReason.TIMEOUT, "no first event in time")), b"")
+            if self._held:
+                self._open()
+            else:
+                self._fail(self._on_failure(UpstreamFailure(FailureReason.TIMEOUT, "no first event in time")), b"")
             return
         self.deadline_s = monotonic() + KEEPALIVE_S
         if self._wrote:
@@ -192,7 +206,7 @@ class Relay:
             self.exchange.end(499, ErrorKind.CLIENT_GONE)
             return
         self._done = True
-        self._finish(self._stream.usage_so_far(), False)
+        self._account(self._stream.usage_so_far(), whole=False)
         if reason == "shutdown":
             error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.")
             if sink is not None:
@@ -219,15 +233,33 @@ class Relay:
                 self._sink.write(data)
             elif not self._mute:
                 self._buffer.append(data)
-        if self._stream.events and not self.opened.done():
-            self.opened.set_result(None)
+        if not self.opened.done() and self._stream.events:
+            if begins_content(data):
+                self._open()
+            elif not self._held:
+                self._held = True
+                self.deadline_s = monotonic() + HOLD_S
+
+    def _open(self) -> None:
+        """From here on the answer is the client's."""
+        if self._tried is not None:
+            self._tried.first_token(monotonic())
+        self.opened.set_result(None)
+
+    def _account(self, usage: TokenUsage | None, *, whole: bool) -> bytes | None:
+        """Once, when the answer has ended, whichever way."""
+        try:
+            return self._finish(usage, whole)
+        finally:
+            if self._tried is not None:
+                self._tried.abandoned(monotonic())
 
     def _complete(self, out: bytes, *, whole: bool) -> None:
         self._done = True
-        metadata = self._finish(self._stream.usage, whole)
-        self._emit(out + self._stream.close(metadata))
         if not self.opened.done():
-            self.opened.set_result(None)
+            self._open()
+        metadata = self._account(self._stream.usage, whole=whole)
+        self._emit(out + self._stream.close(metadata))
         self._upstream.resume()
         if self._sink is not None or self._mute:
             self._close_sink()
@@ -235,13 +267,16 @@ class Relay:
     def _fail(self, error: GatewayError, out: bytes) -> None:
         self._done = True
         self.failure = error
+        if not self.opened.done() and begins_content(out):
+            self._open()  # how the network cut the stream decides nothing
         self._upstream.close()
-        if not self.opened.done() and not self._stream.events:
+        if not self.opened.done():
             self._sweep.discard(self)
+            self._buffer.clear()
             self.opened.set_exception(error)
             return
         self.exchange.error = error.kind
-        self._finish(self._stream.usage_so_far(), False)
+        self._account(self._stream.usage_so_far(), whole=False)
         self._emit(out + self._endpoint.error_event(error))
         if self._sink is not None or self._mute:
             self._close_sink()

@@ -1,0 +1,1 @@
+"""Simulated days of routing: the gateway's own decisions against rules as they are commonly built."""

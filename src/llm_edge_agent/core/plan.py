@@ -1,0 +1,159 @@
+"""The way of one request through a group: who can do it, who is asked first, and who next when that fails.
+
+A plan is decided as it is walked: `next` chooses among the deployments not yet tried with what is known at that
+moment, since seconds may lie between two tries. `candidates` is fixed when the plan is made. Time and chance are told.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llm_edge_agent.core.deployments import Deployment
+from llm_edge_agent.core.needs import Needs, fits, lacking, why_unable
+from llm_edge_agent.core.strategies import STRATEGIES, HybridWeights, Situation, StrategyName
+
+
+class Fallbacks(NamedTuple):
+    """Names that are tried, in order, when a group's own deployments could not answer: for any reason that another
+    model may be free of, because the prompt is too long, because a content filter refused."""
+
+    general: tuple[str, ...] = ()
+    context_window: tuple[str, ...] = ()
+    content_filter: tuple[str, ...] = ()
+
+
+NO_FALLBACKS = Fallbacks()
+
+
+class Group:
+    """A name that clients use, and the deployments that answer to it. At least one."""
+
+    __slots__ = (
+        "_lacks",
+        "asked",
+        "configured",
+        "deployments",
+        "fallbacks",
+        "identity",
+        "name",
+        "strategy",
+        "turn",
+        "weights",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        deployments: Sequence[Deployment],
+        *,
+        strategy: StrategyName = "model",
+        weights: HybridWeights | None = None,
+        fallbacks: Fallbacks = NO_FALLBACKS,
+        asked: str | None = None,
+        configured: bool = False,
+    ) -> None:
+        """`asked`: the model name with aliases resolved, for the strategy `model`. `configured`: the configuration
+        lists it; other groups stand for one model of one provider."""
+        self.name = name
+        self.deployments = tuple(deployments)
+        self.strategy: StrategyName = strategy
+        self.weights = weights or HybridWeights()
+        self.fallbacks = fallbacks
+        self.asked = asked if asked is not None else name
+        self.configured = configured
+        self.turn = 0
+        self.identity = _identity(self)
+        """What stands for the group in cache keys: the answers of any of its deployments are each other's equals, and
+        of nobody else's."""
+        self._lacks = tuple(lacking(deployment.model) for deployment in self.deployments)
+
+    def able(self, needs: Needs) -> tuple[Deployment, ...]:
+        """The deployments that can do a request. All of them where none can: the provider has the last word."""
+        if len(self.deployments) == 1:
+            return self.deployments
+        features = needs.features
+        found = tuple(
+            deployment
+            for deployment, lacks in zip(self.deployments, self._lacks, strict=True)
+            if not lacks & features and fits(deployment.model, needs)
+        )
+        return found or self.deployments
+
+    def why_unable(self, index: int, needs: Needs) -> str | None:
+        """The reasons why a deployment cannot do a request, by its place in the group, or None."""
+        return why_unable(self.deployments[index].model, self._lacks[index], needs)
+
+
+def _identity(group: Group) -> str:
+    places = [f"{each.provider}/{each.upstream_model}" for each in group.deployments]
+    if not group.configured:
+        return places[0]
+    listed = "".join(f"{len(place)}:{place}" for place in sorted(set(places)))
+    return f"group {len(group.name)}:{group.name}{listed}"
+
+
+class Plan:
+    """One request's walk through one group. No deployment comes twice."""
+
+    __slots__ = ("_last_resort", "_stream", "_turn", "candidates", "group", "needs", "tried")
+
+    def __init__(self, group: Group, needs: Needs, *, stream: bool) -> None:
+        self.group = group
+        self.needs = needs
+        self.candidates = group.able(needs)
+        self.tried: list[Deployment] = []
+        self._stream = stream
+        self._turn = group.turn
+        self._last_resort = False
+        group.turn += 1
+
+    def next(self, now_s: float, chance: float) -> Deployment | None:
+        """Who is to be asked now, or None: all were, or no breaker lets a call pass.
+
+        Those that nothing speaks against come first, as the strategy chooses. After them one of those that are
+        parked, out of quota or ejected is asked, the one that will be free first: such reasons only choose between
+        candidates, so somebody is always asked. Behind an open breaker, and at its bound, nobody is called.
+        """
+        left: Sequence[Deployment] = self.candidates
+        if self.tried:
+            left = [deployment for deployment in left if deployment not in self.tried]
+        free = [deployment for deployment in left if deployment.state.free(now_s)]
+        if len(free) < len(left):
+            readmitted = self._readmitted(now_s)
+            if readmitted:
+                free = [each for each in left if each in free or each in readmitted]
+        if len(free) > 1:
+            chosen = STRATEGIES[self.group.strategy].choose(free, self.situation(now_s, chance))
+        elif free:
+            chosen = free[0]
+        else:
+            held = [deployment for deployment in left if deployment.state.callable(now_s)]
+            if not held or self._last_resort:
+                return None
+            self._last_resort = True
+            chosen = min(held, key=lambda deployment: deployment.state.free_at_s(now_s))
+        self.tried.append(chosen)
+        chosen.state.first_token.turn = chosen.state.whole.turn = self._turn
+        return chosen
+
+    def situation(self, now_s: float, chance: float) -> Situation:
+        """What a strategy goes by at this moment."""
+        group = self.group
+        return Situation(now_s, chance, self._turn, group.asked, self._stream, self.needs, group.weights)
+
+    def only_larger_than(self, context_window: int | None) -> None:
+        """Leaves those whose context window is larger than one that was too small; none where that is unknown."""
+        self.candidates = tuple(
+            each
+            for each in self.candidates
+            if context_window is not None and (each.model.context_window or 0) > context_window
+        )
+
+    def _readmitted(self, now_s: float) -> list[Deployment]:
+        """Ejected ones beyond half of the candidates, those first whose time is over first. When most of a group
+        fails, whom it fails says little about one of them."""
+        ejected = [each for each in self.candidates if each.state.why_not(now_s) == "ejected"]
+        surplus = len(ejected) - len(self.candidates) // 2
+        if surplus <= 0:
+            return []
+        ejected.sort(key=lambda deployment: deployment.state.ejected_until_s)
+        return ejected[:surplus]
