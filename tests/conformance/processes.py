@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-UPSTREAM_TIMEOUT_S = 3
+UPSTREAM_TIMEOUT_S = 2
 GATEWAY_KEY = "gateway-key"
 STRAIGHT = os.environ.get("CONFORMANCE_TARGET", "gateway") == "simulator"
 through_the_gateway = pytest.mark.skipif(STRAIGHT, reason="about the gateway itself")

@@ -44,9 +44,20 @@ class Requests:
         self._made += 1
         draw = self._rng.random()
         outcome: Outcome = "cut" if draw < 0.06 else "gone" if draw < 0.09 else "refused" if draw < 0.2 else "whole"
+        if outcome == "whole" and self._rng.random() < 0.02:
+            return self._long_context()
         door = self._rng.choice(
-            (self._chat, self._chat_with_claude, self._messages, self._messages, self._responses, self._responses)
-            if self._rng.random() < 0.8
+            (
+                self._chat,
+                self._chat_with_claude,
+                self._chat_by_responses,
+                self._messages,
+                self._messages,
+                self._messages_with_gpt,
+                self._responses,
+                self._responses,
+            )
+            if self._rng.random() < 0.85
             else (self._embeddings, self._completions, self._count_tokens)
         )
         return door(outcome)
@@ -82,6 +93,8 @@ class Requests:
             body["tools"] = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]
         if outcome == "whole" and rng.random() < 0.2:
             body["n"] = rng.choice((2, 3))
+        if rng.random() < 0.1:
+            body["service_tier"] = rng.choice(("auto", "flex", "priority"))
         if self._stream(outcome):
             body["stream"] = True
             if rng.random() < 0.5:
@@ -101,6 +114,30 @@ class Requests:
             "stream": self._stream(outcome),
         }
         return self._asked("/v1/chat/completions", body, outcome, "anthropic")
+
+    def _chat_by_responses(self, outcome: Outcome) -> Asked:
+        """Tools on a model that takes them at the Responses API only."""
+        body: dict[str, Any] = {
+            "model": "gpt-6-astra",
+            "messages": [
+                {"role": "system", "content": self._rng.choice(LONG)},
+                {"role": "user", "content": self._text("whole" if outcome == "cut" else outcome, "openai")},
+            ],
+            "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}],
+            "stream": self._stream("whole"),
+        }
+        return self._asked("/v1/chat/completions", body, "whole" if outcome == "cut" else outcome, "openai")
+
+    def _messages_with_gpt(self, outcome: Outcome) -> Asked:
+        body: dict[str, Any] = {
+            "model": "gpt-4o-mini" if outcome == "cut" else self._rng.choice(("gpt-4o-mini", "gpt-5.5", "gpt-5.6")),
+            "max_tokens": 2000,
+            "messages": [{"role": "user", "content": self._text(outcome, "openai")}],
+            "stream": self._stream(outcome),
+        }
+        if outcome != "cut" and self._rng.random() < 0.6:
+            body["system"] = self._rng.choice(LONG)
+        return self._asked("/v1/messages", body, outcome, "openai", _VERSION)
 
     def _marked(self, text: str) -> dict[str, Any]:
         block: dict[str, Any] = {"type": "text", "text": text}
@@ -128,6 +165,19 @@ class Requests:
             body["thinking"] = {"type": "enabled", "budget_tokens": 1024}
         return self._asked("/v1/messages?beta=true", body, outcome, "anthropic", _VERSION)
 
+    def _long_context(self) -> Asked:
+        """A prompt on either side of where the whole request gets dearer."""
+        size = self._rng.choice((380_000, 420_000))
+        block = {"type": "text", "text": "c" * size, "cache_control": {"type": "ephemeral"}}
+        body = {
+            "model": "claude-haiku-5-5",
+            "max_tokens": 500,
+            "system": [block],
+            "messages": [{"role": "user", "content": self._text("whole", "anthropic")}],
+            "stream": self._stream("whole"),
+        }
+        return self._asked("/v1/messages", body, "whole", "anthropic", _VERSION)
+
     def _count_tokens(self, outcome: Outcome) -> Asked:
         text = self._text("whole", "anthropic")
         body = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": text}]}
@@ -146,6 +196,8 @@ class Requests:
             body["instructions"] = rng.choice(LONG)
         if rng.random() < 0.4:
             body["tools"] = [{"type": "function", "name": "get_weather", "parameters": SCHEMA}]
+        if rng.random() < 0.1:
+            body["service_tier"] = rng.choice(("default", "flex", "priority"))
         if model != "gpt-4o-mini" and rng.random() < 0.5:
             body["reasoning"] = {"effort": rng.choice(("low", "high")), "summary": "auto"}
         return self._asked("/v1/responses", body, outcome, "openai")

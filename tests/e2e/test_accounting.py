@@ -63,28 +63,35 @@ async def perform(gateway: RunningGateway, asked: Asked) -> Done:
         return Done(asked, status, headers.get("x-llm-edge-upstream-id"), None)
 
 
-def prices() -> Mapping[str, Mapping[str, Decimal]]:
-    """USD per million tokens by kind, of every model in the table."""
+Record = Mapping[str, Any]
+_KINDS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+
+
+def published() -> Mapping[str, Record]:
+    """The records of the price table, by model."""
     document: Any = json.loads(json.dumps(model_document(())), parse_float=Decimal)
-    return {
-        record["id"]: {kind: Decimal(each) for kind, each in (record.get("price_usd_per_mtok") or {}).items()}
-        for record in [*document["models"], *document["embeddings"]]
-    }
+    return {record["id"]: record for record in [*document["models"], *document["embeddings"]]}
 
 
-def cost(bill: Billed, price: Mapping[str, Decimal]) -> Decimal | None:
-    """Dollars, from the bill and the published prices alone."""
-    if not price:
+def cost(bill: Billed, record: Record) -> Decimal | None:
+    """Dollars, from the bill and the published prices alone; None where none was published, for the model or for the
+    tier that it was served at."""
+    if not record or bill.service_tier != "default":
         return None
-    write = price.get("cache_write_5m", price["input"])
-    dollars = (
-        bill.input_tokens * price["input"]
-        + bill.cache_read_tokens * price.get("cache_read", price["input"])
-        + bill.cache_write_5m_tokens * write
-        + bill.cache_write_1h_tokens * price.get("cache_write_1h", write)
-        + bill.output_tokens * price.get("output", Decimal(0))
-    )
-    return dollars / 1_000_000
+    price = record["price_usd_per_mtok"]
+    long = record.get("long_context_price")
+    if long and prompt_of(bill) > long["threshold_prompt_tokens"]:
+        price = long
+    plain = price["input"]
+    write = price.get("cache_write_5m") or plain
+    of_kind = {
+        "input": plain,
+        "cache_read": price.get("cache_read") or plain,
+        "cache_write_5m": write,
+        "cache_write_1h": price.get("cache_write_1h") or write,
+        "output": price.get("output") or 0,
+    }
+    return sum((getattr(bill, f"{kind}_tokens") * Decimal(of_kind[kind]) for kind in _KINDS), Decimal(0)) / 1_000_000
 
 
 def prompt_of(bill: Billed) -> int:
@@ -115,7 +122,7 @@ async def test_usage_and_cost_are_the_providers_bill(provider: RunningSimulator)
         logged = {line["request_id"]: line for line in lines}
         bills = {bill.request_id: bill for bill in provider.simulator.billed}
         assert len(logged) == len(done) == REQUESTS
-        table = prices()
+        table = published()
         known = Decimal(0)
         estimated = Counter[str]()
         for each in done:
@@ -134,11 +141,11 @@ async def test_usage_and_cost_are_the_providers_bill(provider: RunningSimulator)
         billed = provider.simulator.billed
         assert min(sum(bill.cache_read_tokens for bill in billed), sum(bill.reasoning_tokens for bill in billed)) > 0
         assert sum(bill.cache_write_1h_tokens for bill in billed) > 0
+        assert max(prompt_of(bill) for bill in billed) > 100_000
+        assert {bill.service_tier for bill in billed} == {"default", "flex", "priority"}
 
 
-def compared(
-    each: Done, line: Mapping[str, Any], bill: Billed | None, table: Mapping[str, Mapping[str, Decimal]]
-) -> None:
+def compared(each: Done, line: Mapping[str, Any], bill: Billed | None, table: Mapping[str, Record]) -> None:
     """One request: the log and the head against the bill."""
     asked, told = each.asked, line["tokens"]
     context = (asked.path, asked.body, line, bill)

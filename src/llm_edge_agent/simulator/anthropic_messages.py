@@ -11,7 +11,7 @@ from llm_edge_agent.simulator.answers import Answer, answer, thought
 from llm_edge_agent.simulator.anthropic_conversation import merged
 from llm_edge_agent.simulator.anthropic_shapes import BETA_MEMBERS, COUNT_TOKENS, MESSAGES
 from llm_edge_agent.simulator.catalog import AnthropicModel
-from llm_edge_agent.simulator.directives import BadDirective, parse
+from llm_edge_agent.simulator.directives import BadDirective, Directives, parse
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
 from llm_edge_agent.simulator.pacing import Piece
 from llm_edge_agent.simulator.prompt_cache import CacheUse
@@ -27,10 +27,7 @@ _STOP = {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens", "conte
 def messages(state: State, asked: Asked, body: Any) -> Ready:
     """Raises Refused."""
     model = _checked(state, asked, body, MESSAGES)
-    try:
-        directives, prompt = parse(anthropic_prompt.last_user_text(body))
-    except BadDirective as bad:
-        raise anthropic_errors.invalid(str(bad)) from None
+    directives, prompt = _directed(body)
     segments = anthropic_prompt.segments(body)
     prompt_tokens = prompts.prompt_tokens(segments)
     if prompt_tokens > model.context_window:
@@ -56,7 +53,16 @@ def messages(state: State, asked: Asked, body: Any) -> Ready:
 def count_tokens(state: State, asked: Asked, body: Any) -> Ready:
     """Raises Refused."""
     _checked(state, asked, body, COUNT_TOKENS)
+    directives, _ = _directed(body)
+    anthropic_errors.raise_directed(directives, state.rng)
     return Ready(body=to_json({"input_tokens": prompts.prompt_tokens(anthropic_prompt.segments(body))}))
+
+
+def _directed(body: Body) -> tuple[Directives, str]:
+    try:
+        return parse(anthropic_prompt.last_user_text(body))
+    except BadDirective as bad:
+        raise anthropic_errors.invalid(str(bad)) from None
 
 
 def _checked(state: State, asked: Asked, body: Any, shape: Record) -> AnthropicModel:

@@ -10,6 +10,7 @@ from llm_edge_agent.simulator.answers import Answer, Call, answer, declining, se
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.directives import BadDirective, parse
 from llm_edge_agent.simulator.endpoint import Asked, Ready, State
+from llm_edge_agent.simulator.openai_rules import served_tier
 from llm_edge_agent.simulator.openai_shapes import CHAT
 from llm_edge_agent.simulator.pacing import Piece
 from llm_edge_agent.simulator.prompt_cache import CacheUse
@@ -113,7 +114,7 @@ class Completion:
             "id": state.identifier("chatcmpl-", 29),
             "created": int(asked.unix_s),
             "model": model.id,
-            "service_tier": _tier(body.get("service_tier")),
+            "service_tier": served_tier(body),
             "system_fingerprint": f"fp_{seeded(model.id) & 0xFFFFFFFFFF:010x}",
         }
 
@@ -127,6 +128,7 @@ class Completion:
             cache_write_5m_tokens=written,
             output_tokens=output_tokens,
             reasoning_tokens=min(self.reasoning_tokens, output_tokens),
+            service_tier=self.head["service_tier"],
             aborted=aborted,
         )
 
@@ -266,10 +268,6 @@ class Completion:
         yield choice({"tool_calls": [first]}), tokens.count(call.name)
         for part in tokens.split(call.arguments):
             yield choice({"tool_calls": [{"index": position, call.kind: {field: part}}]}), 1
-
-
-def _tier(asked: str | None) -> str:
-    return {"flex": "flex", "scale": "scale", "priority": "priority", "fast": "priority"}.get(asked or "", "default")
 
 
 def _call(call: Call, call_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from llm_edge_agent.simulator.answers import Answer, Call
 from llm_edge_agent.simulator.catalog import OpenAIModel
 from llm_edge_agent.simulator.endpoint import Asked, State
 from llm_edge_agent.simulator.openai_responses_rules import effective_effort
-from llm_edge_agent.simulator.openai_rules import schema_problem
+from llm_edge_agent.simulator.openai_rules import schema_problem, served_tier
 from llm_edge_agent.simulator.openai_sealed_reasoning import seal
 from llm_edge_agent.simulator.pacing import Piece
 from llm_edge_agent.simulator.prompt_cache import CacheUse
@@ -28,7 +28,6 @@ _FAILURE = {
     "code": "server_error",
     "message": "An error occurred while processing your request. You can retry your request.",
 }
-_TIERS = {"flex": "flex", "scale": "scale", "priority": "priority", "fast": "priority"}
 
 
 class Reply:
@@ -109,6 +108,7 @@ class Reply:
             cache_write_5m_tokens=written,
             output_tokens=output_tokens,
             reasoning_tokens=min(self.said.reasoning_tokens, output_tokens),
+            service_tier=served_tier(self.body),
             aborted=aborted,
         )
 
@@ -170,7 +170,7 @@ class Reply:
         }
 
     def whole(self) -> Event:
-        tier = _TIERS.get(self.body.get("service_tier") or "", "default")
+        tier = served_tier(self.body)
         if self.incomplete:
             why = {"reason": self.incomplete}
             return self._response(

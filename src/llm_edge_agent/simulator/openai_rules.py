@@ -28,6 +28,12 @@ def effective_effort(body: Body, model: OpenAIModel) -> str:
     return str(body.get("reasoning_effort") or model.default_effort)
 
 
+def served_tier(body: Body) -> str:
+    """The service tier that a request gets, which the answer tells."""
+    asked = body.get("service_tier") or "auto"
+    return {"flex": "flex", "scale": "scale", "priority": "priority", "fast": "priority"}.get(asked, "default")
+
+
 def effort_problems(effort: str | None, param: str, model: OpenAIModel) -> Iterator[Refused]:
     """What is wrong with the effort asked of a model; `param` is where the endpoint has it."""
     if effort is not None and model.efforts and effort not in model.efforts:

@@ -42,6 +42,8 @@ class Billed:
     """All that was generated, thinking and reasoning included."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is thinking or reasoning."""
+    service_tier: str = "default"
+    """What it was served at; each tier has prices of its own."""
     completed: bool = False
     """The whole reply was handed to the connection."""
     aborted: bool = False

@@ -1,5 +1,6 @@
 """Every error class, streams that break, timeouts, and clients that leave."""
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -8,7 +9,7 @@ import anthropic
 import pytest
 
 from tests.conformance.anthropic_sdk.requests_and_texts import once
-from tests.conformance.processes import STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
+from tests.conformance.processes import GATEWAY_KEY, STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
 
 OURS = [] if STRAIGHT else [401, 403]
 """What a provider says of the gateway's own key is no business of the client's: it gets a 502."""
@@ -57,6 +58,15 @@ def test_error_classes(client: anthropic.Anthropic, status: int, name: str, kind
     assert "sk-" not in str(body)
     if status == 429:
         assert caught.value.response.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, anthropic.BadRequestError), (429, anthropic.RateLimitError)])
+def test_counting_may_fail_too(
+    client: anthropic.Anthropic, status: int, expected: type[anthropic.APIStatusError]
+) -> None:
+    with pytest.raises(expected) as caught:
+        client.messages.count_tokens(model="claude-haiku-4-5", messages=once(f"[[sim: status={status}]]"))
+    assert caught.value.request_id
 
 
 def test_errors_keep_their_details(client: anthropic.Anthropic) -> None:
@@ -139,3 +149,28 @@ def test_cancelling_a_whole_request_cancels_the_provider(client: anthropic.Anthr
     running.wait_until(1)
     thread.join()
     assert running.wait_until(0) < 1.5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_cancelling_a_task_cancels_the_provider(running: Running, stream: bool) -> None:
+    async def ask_and_cancel() -> None:
+        async with anthropic.AsyncAnthropic(base_url=running.url, api_key=GATEWAY_KEY, max_retries=0) as client:
+
+            async def read() -> None:
+                made: Any = await client.messages.create(
+                    model="claude-haiku-4-5",
+                    max_tokens=500,
+                    messages=once("[[sim: tokens=200, chunk_delay=0.1]]"),
+                    stream=stream,
+                )
+                async for _ in made:
+                    pass
+
+            task = asyncio.ensure_future(read())
+            await asyncio.to_thread(running.wait_until, 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await asyncio.to_thread(running.wait_until, 0, 1.5)
+
+    asyncio.run(ask_and_cancel())
