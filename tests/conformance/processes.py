@@ -114,6 +114,9 @@ def gateway_before_simulator(folder: Path, **settings: str) -> Iterator[Running]
         "ANTHROPIC_BASE_URL": simulator_url,
         "UPSTREAM_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),
         "STREAM_IDLE_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),
+        # A suite of failures: each is asked for once, and no provider is left alone for its many.
+        "MAX_RETRIES": "0",
+        "CIRCUIT_BREAKER_FAILURES": "1000000",
         **settings,
     }
     with process([*mock, "--model", "own-instruct"], provider, folder):
