@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from llm_edge_agent.cli import serve as serving
+from llm_edge_agent.cli.cache_simulate import generate, simulate
 from llm_edge_agent.cli.check_config import check_config
 from llm_edge_agent.cli.config_init import init
 from llm_edge_agent.cli.demo import demo
@@ -57,6 +58,10 @@ examination.command()(fidelity)
 configuration = typer.Typer(help="Make a configuration.", rich_markup_mode=None, no_args_is_help=True)
 configuration.command("init")(init)
 
+caching = typer.Typer(help="What the cache saves.", rich_markup_mode=None, no_args_is_help=True)
+caching.command("generate")(generate)
+caching.command("simulate")(simulate)
+
 application.command()(serve)
 application.command()(demo)
 application.command()(mock)
@@ -66,4 +71,5 @@ application.command()(models)
 application.command()(health)
 application.command()(metrics)
 application.add_typer(examination, name="doctor")
+application.add_typer(caching, name="cache")
 application.add_typer(configuration, name="config")
