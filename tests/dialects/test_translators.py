@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from llm_edge_agent.core.errors import ErrorKind
+from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects import TRANSLATORS
+from llm_edge_agent.dialects import TRANSLATORS, estimate
 from llm_edge_agent.dialects.chat import read_request
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.endpoint import Prepared
@@ -95,3 +95,10 @@ def test_betas_that_a_translation_needs_are_sent() -> None:
         read_request(raw, max_depth=16), CLAUDE, "claude-x", OPTIONS, ask_usage=True
     )
     assert b"\r\nanthropic-beta: files-api-" in prepared.headers
+
+
+def test_what_no_translator_joins_is_estimated_or_refused() -> None:
+    assert json.loads(estimate("count_tokens", CALL)) == {"input_tokens": 5}
+    with pytest.raises(GatewayError) as caught:
+        estimate("embeddings", CALL)
+    assert (caught.value.kind, caught.value.param) == (ErrorKind.UNSUPPORTED, "model")

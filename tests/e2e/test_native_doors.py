@@ -292,7 +292,7 @@ async def test_the_gateways_own_refusals_in_the_callers_dialect() -> None:
         assert (wrong.status, wrong.json["type"], wrong.headers["allow"]) == (405, "error", "POST")
 
 
-@pytest.mark.parametrize(("name", "model"), [("embeddings", CLAUDE), ("count_tokens", MODEL)])
+@pytest.mark.parametrize(("name", "model"), [("embeddings", CLAUDE), ("completions", CLAUDE)])
 async def test_a_pair_that_does_not_exist_is_a_clear_400(name: str, model: str) -> None:
     async with scripted(says(b"")) as upstream, running(gateway_config(upstream.url)) as gateway:
         answer = await post(gateway, DOORS[name].path, DOORS[name].body(model=model))

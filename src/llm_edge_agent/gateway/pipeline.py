@@ -29,7 +29,7 @@ from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.plan import Group
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.core.routing import Directory
-from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS
+from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
 from llm_edge_agent.gateway.attempts import Attempts, Upstream, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
@@ -39,6 +39,7 @@ from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
 from llm_edge_agent.gateway.relay import Relay, Source
 from llm_edge_agent.gateway.replies import (
+    ESTIMATE_HEADERS,
     JSON_HEADERS,
     SSE_HEADERS,
     error_reply,
@@ -352,9 +353,9 @@ class Pipeline:
         upstream = self._upstreams[target.account]
         translator = TRANSLATORS.get((miss.endpoint.name, target.dialect))
         if translator is None:
-            raise GatewayError(
-                ErrorKind.UNSUPPORTED, f"Model `{call.model[:128]}` cannot be used on this endpoint.", param="model"
-            )
+            body = estimate(miss.endpoint.name, call)
+            exchange.end(200)
+            return Complete(200, ESTIMATE_HEADERS + self._own_headers(exchange, miss.endpoint), body)
         options, trial = self._prompt_caching.options(miss.endpoint, call, target, exchange.principal.tenant)
         prepared = translator.request(
             call,

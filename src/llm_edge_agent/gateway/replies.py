@@ -11,6 +11,7 @@ from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.http.messages import Complete
 
 JSON_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
+ESTIMATE_HEADERS = JSON_HEADERS + b"x-llm-edge-estimated: true\r\n"
 SSE_HEADERS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\n"
     b"x-accel-buffering: no\r\nx-content-type-options: nosniff\r\n"

@@ -197,3 +197,16 @@ def test_what_is_dropped_is_told(client: anthropic.Anthropic) -> None:
         model=CHAT, max_tokens=50, messages=once("Hi"), extra_body={"top_k": 3, "inference_geo": "eu"}
     )
     assert made.headers["x-llm-edge-warnings"].endswith("dropped:top_k, dropped:inference_geo")
+
+
+def test_count_tokens_is_an_estimate_and_says_so(client: anthropic.Anthropic, running: Running, gpt: str) -> None:
+    asked: dict[str, Any] = {"model": gpt, "system": "Be brief. " * 40, "tools": TOOLS}
+    asked["messages"] = once("Tell me about rivers. " * 100)
+    before = len(running.simulator("billing")["billed"])
+    counted = client.messages.with_raw_response.count_tokens(**asked)
+    assert len(running.simulator("billing")["billed"]) == before
+    assert counted.headers["x-llm-edge-estimated"] == "true"
+    made = client.messages.create(**asked, max_tokens=500)
+    billed = made.usage.input_tokens + (made.usage.cache_read_input_tokens or 0)
+    billed += made.usage.cache_creation_input_tokens or 0
+    assert billed * 0.8 < counted.parse().input_tokens < billed * 1.25
