@@ -191,7 +191,7 @@ def test_any_chunks_give_events_in_order_or_a_failure(
     stream = MessagesAnswerStream(MessagesEvents(sent), None, 1 << 20)
     out = b""
     for delta, finish, broken in chunks:
-        data = msgspec.json.encode({"choices": [{"delta": delta, "finish_reason": finish}]})
+        data = json.dumps({"choices": [{"delta": delta, "finish_reason": finish}]}).encode()
         if not stream.failure:
             out += stream.feed(b"data: %b\n\n" % (data[: len(data) // 2] if broken and done else data))
     if done and not stream.failure:
