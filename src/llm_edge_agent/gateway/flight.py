@@ -1,6 +1,6 @@
 """Single flight: identical requests of one tenant, under way at the same time, share one upstream call.
 
-The first one leads: its call to the provider runs in a task of its own, so that it can outlive the client who caused
+The first one leads: its call to the provider runs in an errand of its own, so that it can outlive the client who caused
 it. Those that come meanwhile join, and each ends its own exchange:
 
     leader whole,  follower whole   told the answer when it is there
@@ -20,20 +20,21 @@ has grown beyond `MAX_RECORD_BYTES` takes no more followers.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.dialects.endpoint import AnswerStream, Call
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.relay import Relay, Source
 from llm_edge_agent.gateway.stored import StoredAnswer
+from llm_edge_agent.http.errands import Errand, Signal
 from llm_edge_agent.http.messages import Complete
 from llm_edge_agent.http.origins import UpstreamFailure
-from llm_edge_agent.http.tasks import spawn
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 MAX_LAG_BYTES = 1024 * 1024
 
+T = TypeVar("T")
 Reply = Complete | Relay
 
 
@@ -215,22 +216,36 @@ Landing = Tee | StoredAnswer | GatewayError | None
 provider itself."""
 
 
+class Seat(Generic[T]):
+    """Where one of those who wait is told. Await `signal`, then look at `told`."""
+
+    __slots__ = ("signal", "told")
+
+    def __init__(self) -> None:
+        self.signal = Signal()
+        self.told: T | None = None
+
+    def tell(self, what: T) -> None:
+        """Carries who waits on, at once where it can be. Nothing to one who has left."""
+        if not self.signal.done:
+            self.told = what
+            self.signal.set()
+
+
 class Flight:
-    """One call and who waits for it."""
+    """One call and who waits for it. Owns the errand that makes the call (`http.errands.Owner`)."""
 
     def __init__(self, forget: Callable[[], None]) -> None:
         """`forget` is called once, as soon as nobody may join any more."""
         self._forget = forget
         self.over = False
         """Nobody may join any more: all is told."""
-        self._task: asyncio.Task[None] | None = None
-        self._started = False
-        """Whether the task has taken its first step: cancelled before, it would never begin, nor end the exchange."""
-        self._leader: asyncio.Future[Reply] | None = None
+        self._errand: Errand[Reply] | None = None
+        self._leader: Seat[Reply] | None = None
         self._leader_left = False
         self._exchange: Exchange | None = None
         self._tee: Tee | None = None
-        self._seats: dict[asyncio.Future[Landing], bool] = {}
+        self._seats: dict[Seat[Landing], bool] = {}
         """Who waits, and whether for a stream."""
 
     @property
@@ -238,67 +253,61 @@ class Flight:
         """Whether followers wait to be told something."""
         return bool(self._seats)
 
-    def depart(self, exchange: Exchange, call: Coroutine[Any, Any, Reply]) -> "asyncio.Future[Reply]":
-        """Starts the leader's call. What is returned is the leader's own: cancelling it means that its client left."""
+    def depart(self, exchange: Exchange, call: Coroutine[Any, Any, Reply]) -> Seat[Reply]:
+        """Starts the leader's call, and returns the leader's seat. `leader_leaves` gives it up."""
         self._exchange = exchange
-        seat = self._leader = asyncio.get_running_loop().create_future()
-        seat.add_done_callback(self._leader_done)
-        self._task = spawn(self._run(call))
+        seat = self._leader = Seat()
+        errand = self._errand = Errand(call, self, asyncio.get_running_loop())
+        errand.start()
         return seat
 
-    async def _run(self, call: Coroutine[Any, Any, Reply]) -> None:
-        self._started = True
-        if self._task is not None and self._deserted():
-            self._task.cancel()
-        reply: Reply | None = None
-        try:
-            reply = await call
-        except asyncio.CancelledError:
-            pass  # nobody waits any more
-        finally:
-            if not isinstance(reply, Relay):
-                self.land(None)
-            self._hand_over(reply)
-            self._task = None
-
-    def _hand_over(self, reply: Reply | None) -> None:
+    def returned(self, reply: Reply) -> None:
+        """The call gave the leader its reply."""
+        self._errand = None
+        if not isinstance(reply, Relay):
+            self.land(None)
         seat, self._leader = self._leader, None
-        if seat is not None and not seat.done():
-            if reply is None:
-                seat.cancel()
-            else:
-                seat.set_result(reply)
+        if seat is not None and not self._leader_left:
+            seat.tell(reply)
         elif isinstance(reply, Relay):
             reply.abort("client_gone")  # goes on where it is wanted
 
-    def _leader_done(self, seat: "asyncio.Future[Reply]") -> None:
-        if seat.cancelled() and self._exchange is not None:
+    def raised(self, error: BaseException) -> None:
+        """The call was cancelled: nobody waited for it any more."""
+        self._errand = None
+        self.land(None)
+        seat, self._leader = self._leader, None
+        if seat is not None:
+            seat.signal.cancel()
+
+    def leader_leaves(self, seat: Seat[Reply]) -> None:
+        """The leader's client has left; what it was given and has not taken goes on only where others want it."""
+        if isinstance(seat.told, Relay):
+            seat.told.abort("client_gone")
+        elif self._exchange is not None:
             self._exchange.left = self._leader_left = True
             self._end_if_deserted()
 
     # Followers.
 
-    def join(self, *, stream: bool) -> "asyncio.Future[Landing]":
-        """A seat; its result comes once there is something to tell. `leave` gives it up."""
-        seat: asyncio.Future[Landing] = asyncio.get_running_loop().create_future()
+    def join(self, *, stream: bool) -> Seat[Landing]:
+        """A seat; `leave` gives it up."""
+        seat: Seat[Landing] = Seat()
         if stream and self._tee is not None:
-            seat.set_result(self._tee if self._tee.open else None)
+            seat.tell(self._tee if self._tee.open else None)
         else:
             self._seats[seat] = stream
         return seat
 
-    def leave(self, seat: "asyncio.Future[Landing]") -> None:
+    def leave(self, seat: Seat[Landing]) -> None:
         self._seats.pop(seat, None)
         self._end_if_deserted()
-
-    def _deserted(self) -> bool:
-        return self._leader_left and not self._seats
 
     def _end_if_deserted(self) -> None:
         if self._tee is not None:
             self._tee.end_if_deserted()
-        elif self._task is not None and self._started and self._deserted():
-            self._task.cancel()
+        elif self._errand is not None and self._leader_left and not self._seats:
+            self._errand.cancel()
 
     # What the call tells.
 
@@ -320,9 +329,8 @@ class Flight:
     def _tell(self, landing: Landing, *, streams_only: bool = False) -> None:
         told = [seat for seat, stream in self._seats.items() if stream or not streams_only]
         for seat in told:
-            del self._seats[seat]
-            if not seat.done():
-                seat.set_result(landing)
+            if self._seats.pop(seat, None) is not None:
+                seat.tell(landing)
 
 
 class Flights:

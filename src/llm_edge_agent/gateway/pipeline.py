@@ -12,11 +12,11 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,7 +34,7 @@ from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Pre
 from llm_edge_agent.gateway.attempts import Attempts, Upstream, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
-from llm_edge_agent.gateway.flight import Flight, Flights, Tee
+from llm_edge_agent.gateway.flight import Flight, Flights, Seat, Tee
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
 from llm_edge_agent.gateway.relay import Relay, Source
@@ -265,22 +265,26 @@ class Pipeline:
         exchange.end(200)
         return Complete(200, head, body)
 
-    async def answer(self, miss: Miss) -> Complete | Relay:
-        """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""
+    def answer(self, miss: Miss) -> Coroutine[Any, Any, Complete | Relay]:
+        """The rest of the line, for what could not be answered at once: with others who ask the same, or alone. What is
+        returned must be awaited; the first to ask has the provider called at once."""
         if miss.key is None or not miss.control.read or miss.control.only_if_cached:
-            return await self._alone(miss)
+            return self._alone(miss)
         flight = self._flights.find(miss.key)
         if flight is not None:
-            return await self._join(flight, miss)
-        flight = self._flights.begin(miss.key)
-        miss.flight = flight
-        seat = flight.depart(miss.exchange, self._alone(miss))
+            return self._join(flight, miss)
+        flight = miss.flight = self._flights.begin(miss.key)
+        return self._lead(flight, flight.depart(miss.exchange, self._alone(miss)))
+
+    async def _lead(self, flight: Flight, seat: Seat[Complete | Relay]) -> Complete | Relay:
         try:
-            return await seat
+            await seat.signal
         except asyncio.CancelledError:
-            if seat.done() and not seat.cancelled() and isinstance(reply := seat.result(), Relay):
-                reply.abort("client_gone")  # it was given, and not yet taken
+            flight.leader_leaves(seat)
             raise
+        if seat.told is None:
+            raise asyncio.CancelledError
+        return seat.told
 
     async def _alone(self, miss: Miss) -> Complete | Relay:
         """Ends the exchange on every path but a returned Relay, which then owns it."""
@@ -323,11 +327,12 @@ class Pipeline:
         exchange.cache = "join"
         seat = flight.join(stream=miss.call.stream)
         try:
-            landing = await seat
+            await seat.signal
         except asyncio.CancelledError:
             flight.leave(seat)
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
+        landing = seat.told
         if isinstance(landing, Tee):
             return self._retold.stream(landing, miss)
         if isinstance(landing, GatewayError):
