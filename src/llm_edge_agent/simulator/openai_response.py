@@ -206,7 +206,7 @@ class Reply:
             yield self._event("response.output_item.done", output_index=index, item=item)
         yield self._event("response.incomplete" if self.incomplete else "response.completed", response=self.whole())
 
-    def _event(self, name: str, **members: Any) -> Piece:
+    def _event(self, name: str, /, **members: Any) -> Piece:
         event = {"type": name, "sequence_number": self.numbered, **members}
         self.numbered += 1
         return Piece(named_event(event))
@@ -245,7 +245,8 @@ class Reply:
         for token in tokens.split(item[field]):
             yield self._delta(f"response.{name}.delta", token, place, weight)
             weight = 1
-        yield self._event(f"response.{name}.done", **place, **{field: item[field]})
+        named = {"name": item["name"]} if field == "arguments" else {}
+        yield self._event(f"response.{name}.done", **place, **named, **{field: item[field]})
 
 
 def _call(state: State, call: Call) -> Event:

@@ -1,15 +1,17 @@
 """The Responses API: whole, streamed, function calls, reasoning items, structured outputs, failures."""
 
+import asyncio
 import base64
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.conformance.processes import STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
+from tests.conformance.processes import GATEWAY_KEY, STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
 
 PARIS = "What is the capital of France?"
 SCHEMA = {
@@ -27,6 +29,19 @@ SEALED: list[Any] = ["reasoning.encrypted_content"]
 class City(BaseModel):
     name: str
     population: int
+
+
+@pytest.fixture(scope="session")
+def client(running: Running) -> Iterator[openai.OpenAI]:
+    """Every answer is checked against the SDK's own types."""
+    with openai.OpenAI(
+        base_url=f"{running.url}/v1",
+        api_key=GATEWAY_KEY,
+        max_retries=0,
+        timeout=20,
+        _strict_response_validation=True,
+    ) as sdk:
+        yield sdk
 
 
 @pytest.fixture(params=["gpt-5.6", "gpt-6-astra"])
@@ -280,3 +295,25 @@ def test_only_unstored_responses_are_answered_from_the_cache(client: openai.Open
     for _ in range(2):
         stored = client.responses.with_raw_response.create(**asked)
         assert not stored.headers["x-llm-edge-cache"].startswith("hit")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_cancelling_a_task_cancels_the_provider(running: Running, stream: bool) -> None:
+    async def ask_and_cancel() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=GATEWAY_KEY, max_retries=0) as client:
+
+            async def read() -> None:
+                made: Any = await client.responses.create(
+                    model="gpt-5.6", input=once("[[sim: tokens=200, chunk_delay=0.1]]"), store=False, stream=stream
+                )
+                async for _ in made:
+                    pass
+
+            task = asyncio.ensure_future(read())
+            await asyncio.to_thread(running.wait_until, 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await asyncio.to_thread(running.wait_until, 0, 1.5)
+
+    asyncio.run(ask_and_cancel())
