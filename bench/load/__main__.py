@@ -37,6 +37,9 @@ class Case:
     tokens_per_s: float = 0
 
 
+MESSAGES = {"TARGET": "/v1/messages", "MODEL": "claude-haiku-4-5", "UNIQUE": "1"}
+"""By Anthropic's door to Anthropic: no dearer than chat to OpenAI, so the same bounds."""
+
 CASES = (
     Case("hit, 600 B", 2.5, {"BODY_BYTES": "600"}, nginx_target="/return"),
     Case("pass-through, 600 B", 2.2, {"BODY_BYTES": "600", "UNIQUE": "1"}),
@@ -47,6 +50,14 @@ CASES = (
         {"BODY_BYTES": "600", "UNIQUE": "1", "STREAM": "1"},
         buffering=False,
         tokens_per_s=500,
+    ),
+    Case("messages pass-through, 600 B", 2.2, {**MESSAGES, "BODY_BYTES": "600"}, nginx_target="/v1/messages"),
+    Case(
+        "messages 50-chunk stream",
+        2.0,
+        {**MESSAGES, "BODY_BYTES": "600", "STREAM": "1"},
+        nginx_target="/v1/messages",
+        buffering=False,
     ),
     Case("pass-through, 256 KB", 4.0, {"BODY_BYTES": "262144", "UNIQUE": "1"}),
 )

@@ -120,6 +120,8 @@ def gateway(upstream_port: int) -> Process:
         "METRICS_PORT": str(free_port()),
         "OPENAI_API_KEY": "sk-bench",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
+        "ANTHROPIC_API_KEY": "sk-bench",
+        "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
     }
     return Process([sys.executable, "-m", "llm_edge_agent", "serve"], port, env=env)
 

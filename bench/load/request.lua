@@ -1,10 +1,11 @@
--- One chat completion per request. BODY_BYTES sets its size; UNIQUE=1 makes every request different (a cache miss).
+-- One completion per request: TARGET is the path, MODEL the model. BODY_BYTES sets its size; UNIQUE=1 makes every request different (a cache miss).
 local size = tonumber(os.getenv("BODY_BYTES") or "600")
 local unique = os.getenv("UNIQUE") == "1"
 local stream = os.getenv("STREAM") == "1" and "true" or "false"
 local path = os.getenv("TARGET") or "/v1/chat/completions"
 
-local head = '{"model":"gpt-5.5","stream":' .. stream .. ',"temperature":0.2,"max_completion_tokens":200,"messages":['
+local model = os.getenv("MODEL") or "gpt-5.5"
+local head = '{"model":"' .. model .. '","stream":' .. stream .. ',"temperature":0.2,"max_completion_tokens":200,"messages":['
 local messages = {'{"role":"system","content":"You are a helpful assistant. Answer briefly and precisely."}'}
 local turn = "Tell me about the history of the city, its rivers, bridges and people, in a few words. "
 while #head + #table.concat(messages, ",") < size - 200 do

@@ -102,6 +102,7 @@ def test_errors_have_anthropics_shape(kind: ErrorKind, status: int, name: str) -
     assert error.status == status
     assert DOOR.error_event(error) == b"event: error\ndata: %b\n\n" % body
     assert DOOR.with_metadata(b"{}", b'{"a":1}') == b"{}"
+    assert DOOR.keepalive == b'event: ping\ndata: {"type": "ping"}\n\n'
     assert DOOR.request_id_lines(b"r") == b"x-request-id: r\r\nrequest-id: r\r\n"
 
 

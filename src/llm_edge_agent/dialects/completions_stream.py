@@ -9,9 +9,8 @@ from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.chat import ABSENT, WireUsage, is_error
 from llm_edge_agent.dialects.chat_stream import provider_error
 from llm_edge_agent.dialects.endpoint import Answer
-from llm_edge_agent.dialects.event_relay import Verdict
+from llm_edge_agent.dialects.event_relay import Verdict, payloads
 from llm_edge_agent.dialects.provider_json import decode, raw_number, upstream_invalid
-from llm_edge_agent.dialects.sse import Event
 
 _MARKS = (b"[DONE]", b'"usage":{', b'"error"')
 _UNFINISHED = b'"finish_reason":null'
@@ -92,8 +91,8 @@ class CompletionsReader:
         """Some servers end without `[DONE]`; nothing is missing once every completion has its finish reason."""
         return len(self._finished) >= self._choices
 
-    def answer(self, events: list[Event]) -> Answer | None:
-        chunks = [event.data for event in events if event.data != b"[DONE]"]
+    def answer(self, text: bytes) -> Answer | None:
+        chunks = [data for data in payloads(text) if data != b"[DONE]"]
         try:
             body = _fold(_chunks_decoder.decode(b"[%b]" % b",".join(chunks)))
         except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, AttributeError):

@@ -31,6 +31,9 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 """A line end and an empty line; of a CR at the end of the text it cannot be told what it is."""
 
 
+_DATA = re.compile(rb"^data: ?(.+)$", re.MULTILINE)
+
+
 class EventReader(Protocol):
     """What one door knows of its events."""
 
@@ -68,8 +71,8 @@ class EventReader(Protocol):
         """Whether an end of input here leaves nothing missing, although no terminal event came."""
         ...
 
-    def answer(self, events: list[Event]) -> Answer | None:
-        """The complete answer out of all its events (comments left out), or None where it cannot be told whole."""
+    def answer(self, text: bytes) -> Answer | None:
+        """The complete answer out of the text of all its events, or None where it cannot be told whole."""
         ...
 
 
@@ -95,12 +98,16 @@ class RelayedStream:
             data = self._rest + data
         if b"\r" in data:
             return self._feed_any(data)
-        size = data.rfind(b"\n\n") + 2
-        if size == 1:
+        end = data.rfind(b"\n\n")
+        if end < 0:
             self._hold(data)
             return b""
-        text = data if size == len(data) else data[:size]
-        self._hold(data[size:])
+        if end + 2 == len(data):
+            text = data
+            self._rest = b""
+        else:
+            text = data[: end + 2]
+            self._hold(data[end + 2 :])
         if self.events and self._reader.plain(text):
             self._pass(text)
             return text
@@ -208,7 +215,7 @@ class RelayedStream:
     def answer(self) -> Answer | None:
         if self._kept is None:
             return None
-        return self._reader.answer([event for event in parsed(b"".join(self._kept)) if event.event != COMMENT])
+        return self._reader.answer(b"".join(self._kept))
 
 
 def _cut_in_two(failure: GatewayError | None) -> bool:
@@ -227,9 +234,19 @@ def _ends(text: bytes) -> list[int]:
 
 def parsed(text: bytes) -> list[Event]:
     """The events of a text, comments among them. The end of the text ends the last one."""
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events: list[Event] = []
-    for block in text.removeprefix(b"\xef\xbb\xbf").split(b"\n\n"):
+    for block in _with_line_feeds(text).split(b"\n\n"):
         parse_block(block, events)
     return events
+
+
+def payloads(text: bytes) -> list[bytes]:
+    """The data of the events of a text, one line each: quicker than `parsed`, where names do not matter. Data of
+    several lines comes as several items, which as JSON fit nothing."""
+    return _DATA.findall(_with_line_feeds(text))
+
+
+def _with_line_feeds(text: bytes) -> bytes:
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return text.removeprefix(b"\xef\xbb\xbf")

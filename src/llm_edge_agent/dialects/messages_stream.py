@@ -9,12 +9,8 @@ from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.chat_to_messages.errors import error_event, event_status
 from llm_edge_agent.dialects.chat_to_messages.wire import FINISH_REASONS, MessageUsage, usage_of
 from llm_edge_agent.dialects.endpoint import Answer
-from llm_edge_agent.dialects.event_relay import Verdict
+from llm_edge_agent.dialects.event_relay import Verdict, payloads
 from llm_edge_agent.dialects.provider_json import decode, raw_number
-from llm_edge_agent.dialects.sse import Event
-
-_GROWING = {"text_delta": "text", "thinking_delta": "thinking"}
-"""Delta type -> the member that it carries, which continues the block's member of the same name."""
 
 
 class _Message(msgspec.Struct):
@@ -41,7 +37,6 @@ class _Typed(msgspec.Struct):
 _start_decoder = msgspec.json.Decoder(_Start)
 _delta_decoder = msgspec.json.Decoder(_MessageDelta)
 _type_decoder = msgspec.json.Decoder(_Typed)
-_events_decoder = msgspec.json.Decoder(list[dict[str, Any]], float_hook=raw_number)
 _encode = msgspec.json.encode
 
 
@@ -100,8 +95,8 @@ class MessagesReader:
     def may_end(self) -> bool:
         return False
 
-    def answer(self, events: list[Event]) -> Answer | None:
-        body = fold(events)
+    def answer(self, text: bytes) -> Answer | None:
+        body = fold(text)
         if body is None:
             return None
         return Answer(body, self.usage, (finish_reason(self._stop_reason),))
@@ -114,69 +109,120 @@ def finish_reason(stop_reason: str | None) -> str | None:
     return stop_reason
 
 
-def fold(events: list[Event]) -> bytes | None:
-    """The events of a complete stream as the message that Anthropic would have sent whole. None where one of them is
-    not understood to the last member: what would be lost must not be told again."""
+# The fold. Every event and delta is typed to the last member: what is not understood must not be told again.
+
+
+class _Text(msgspec.Struct, tag_field="type", tag="text_delta", forbid_unknown_fields=True):
+    text: str
+
+
+class _Thinking(msgspec.Struct, tag_field="type", tag="thinking_delta", forbid_unknown_fields=True):
+    thinking: str
+
+
+class _Input(msgspec.Struct, tag_field="type", tag="input_json_delta", forbid_unknown_fields=True):
+    partial_json: str
+
+
+class _Signature(msgspec.Struct, tag_field="type", tag="signature_delta", forbid_unknown_fields=True):
+    signature: Any
+
+
+class _Citation(msgspec.Struct, tag_field="type", tag="citations_delta", forbid_unknown_fields=True):
+    citation: Any
+
+
+_Growth = _Text | _Thinking | _Input | _Signature | _Citation
+
+
+class _MessageStart(msgspec.Struct, tag_field="type", tag="message_start", forbid_unknown_fields=True):
+    message: dict[str, Any]
+
+
+class _BlockStart(msgspec.Struct, tag_field="type", tag="content_block_start", forbid_unknown_fields=True):
+    index: int
+    content_block: dict[str, Any]
+
+
+class _BlockDelta(msgspec.Struct, tag_field="type", tag="content_block_delta", forbid_unknown_fields=True):
+    index: int
+    delta: _Growth
+
+
+class _BlockStop(msgspec.Struct, tag_field="type", tag="content_block_stop", forbid_unknown_fields=True):
+    index: int
+
+
+class _MessageEnd(msgspec.Struct, tag_field="type", tag="message_delta"):
+    """Read once more as it is: its members of any name belong to the message."""
+
+
+class _MessageStop(msgspec.Struct, tag_field="type", tag="message_stop"):
+    pass
+
+
+class _Ping(msgspec.Struct, tag_field="type", tag="ping"):
+    pass
+
+
+_Event = _MessageStart | _BlockStart | _BlockDelta | _BlockStop | _MessageEnd | _MessageStop | _Ping
+
+_events_decoder = msgspec.json.Decoder(list[_Event], float_hook=raw_number)
+_object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=raw_number)
+
+
+def fold(text: bytes) -> bytes | None:
+    """The events of a complete stream as the message that Anthropic would have sent whole, or None."""
+    data = payloads(text)
     try:
-        return _fold(_events_decoder.decode(b"[%b]" % b",".join([event.data for event in events])))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError):
+        return _fold(_events_decoder.decode(b"[%b]" % b",".join(data)), data)
+    except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
+_SAID = ("text", "thinking")
+"""Types of block that grow in the member of the same name; any other grows in its `input`."""
+
+
 class _NotUnderstoodError(TypeError):
-    """An event holds something that the fold would lose."""
+    """The events do not make a message."""
 
 
-def _fold(events: list[dict[str, Any]]) -> bytes:
+def _fold(events: list[_Event], data: list[bytes]) -> bytes:
     message: dict[str, Any] = {}
     blocks: dict[int, dict[str, Any]] = {}
     texts: dict[int, list[str]] = {}
     """Growing members in pieces: an answer's text comes in hundreds."""
-    for event in events:
-        kind = event["type"]
-        if kind == "content_block_delta":
-            _only(event, 3)
-            index = event["index"]
-            _grow(blocks[index], texts[index], event["delta"])
-        elif kind == "content_block_start":
-            _only(event, 3)
-            blocks[event["index"]] = event["content_block"]
-            texts[event["index"]] = []
-        elif kind == "content_block_stop":
-            _only(event, 2)
-            _settle(blocks[event["index"]], texts.pop(event["index"]))
-        elif kind == "message_start":
-            _only(event, 2)
-            message = event["message"]
-        elif kind == "message_delta":
-            _end(message, event)
-        elif kind not in ("message_stop", "ping"):
-            raise _NotUnderstoodError
+    for event, payload in zip(events, data, strict=True):
+        if isinstance(event, _BlockDelta):
+            _grow(blocks[event.index], texts[event.index], event.delta)
+        elif isinstance(event, _BlockStart):
+            blocks[event.index] = event.content_block
+            texts[event.index] = []
+        elif isinstance(event, _BlockStop):
+            _settle(blocks[event.index], texts.pop(event.index))
+        elif isinstance(event, _MessageStart):
+            message = event.message
+        elif isinstance(event, _MessageEnd):
+            _end(message, _object_decoder.decode(payload))
     if texts or [*blocks] != [*range(len(blocks))]:
         raise _NotUnderstoodError
     message["content"] = [*message["content"], *blocks.values()]
     return _encode(message)
 
 
-def _only(event: dict[str, Any], members: int) -> None:
-    if len(event) != members:
-        raise _NotUnderstoodError
-
-
-def _grow(block: dict[str, Any], texts: list[str], delta: dict[str, Any]) -> None:
-    _only(delta, 2)
-    kind = delta["type"]
-    if kind in _GROWING:
-        member = _GROWING[kind]
-        if type(block[member]) is not str:
-            raise _NotUnderstoodError
-        texts.append(delta[member])
-    elif kind == "input_json_delta":
-        texts.append(delta["partial_json"])
-    elif kind == "signature_delta":
-        block["signature"] = delta["signature"]
-    elif kind == "citations_delta":
-        block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+def _grow(block: dict[str, Any], texts: list[str], delta: _Growth) -> None:
+    kind = block["type"]
+    if isinstance(delta, _Text) and kind == "text":
+        texts.append(delta.text)
+    elif isinstance(delta, _Thinking) and kind == "thinking":
+        texts.append(delta.thinking)
+    elif isinstance(delta, _Input) and kind not in _SAID:
+        texts.append(delta.partial_json)
+    elif isinstance(delta, _Signature):
+        block["signature"] = delta.signature
+    elif isinstance(delta, _Citation):
+        block["citations"] = [*(block.get("citations") or ()), delta.citation]
     else:
         raise _NotUnderstoodError
 
@@ -186,10 +232,9 @@ def _settle(block: dict[str, Any], texts: list[str]) -> None:
     whole = "".join(texts)
     if not whole:
         return
-    for member in _GROWING.values():
-        if member in block:
-            block[member] += whole
-            return
+    if block["type"] in _SAID:
+        block[block["type"]] += whole
+        return
     msgspec.json.decode(whole, type=dict[str, msgspec.Raw])  # input that is no object is nothing to tell again
     block["input"] = msgspec.Raw(whole.encode())
 

@@ -12,7 +12,7 @@ from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.chat import ABSENT, LIST_PRICE_TIERS, is_error
 from llm_edge_agent.dialects.endpoint import Answer
-from llm_edge_agent.dialects.event_relay import Verdict
+from llm_edge_agent.dialects.event_relay import Verdict, parsed
 from llm_edge_agent.dialects.provider_errors import safe_message
 from llm_edge_agent.dialects.provider_json import decode, raw_number
 from llm_edge_agent.dialects.sse import Event
@@ -108,12 +108,13 @@ _item_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=raw_number)
 class ResponsesReader:
     """An `EventReader`. OpenAI names these events; one without a name is taken by its `type`."""
 
-    __slots__ = ("_response", "failure")
+    __slots__ = ("_last", "_response", "failure")
 
     piece_mark = b'.delta"'
 
     def __init__(self) -> None:
         self._response: WireResponse | None = None
+        self._last = b""
         self.failure: GatewayError | None = None
 
     def plain(self, text: bytes) -> bool:
@@ -134,6 +135,7 @@ class ResponsesReader:
             event = decode(_type_decoder, data)[0].name
         if event in _LAST:
             self._response = decode(_lifecycle_decoder, data)[0].response
+            self._last = data
             return "last"
         if event == "error":
             self.failure = _failure(data)
@@ -143,13 +145,13 @@ class ResponsesReader:
     def may_end(self) -> bool:
         return False
 
-    def answer(self, events: list[Event]) -> Answer | None:
+    def answer(self, text: bytes) -> Answer | None:
         if self._response is None:
             return None
         try:
-            body = bytes(_object_decoder.decode(events[-1].data)["response"])
+            body = bytes(_object_decoder.decode(self._last)["response"])
             if not self._response.output:
-                body = _with_items(body, events)
+                body = _with_items(body, parsed(text))
         except (msgspec.MsgspecError, RecursionError, KeyError, TypeError):
             return None
         return Answer(body, self.usage, (self._response.ending,))
