@@ -65,6 +65,12 @@ class Door:
         )
         return text.encode()
 
+    @property
+    def begun(self) -> list[bytes]:
+        """The events to the first that holds a piece of the answer: from there on the stream is the client's."""
+        first = next(i for i, event in enumerate(self.events) if b'"delta":' in event or b'"text":"' in event)
+        return self.events[: first + 1]
+
     def script(self) -> Script:
         return either(reply(self.whole), self.events)
 
@@ -314,27 +320,27 @@ STREAM_ERRORS = {
 @streaming
 async def test_an_error_event_of_the_provider_is_its_last(name: str) -> None:
     door = DOORS[name]
-    events = [door.events[0], STREAM_ERRORS[name]]
+    events = [*door.begun, STREAM_ERRORS[name]]
     async with scripted(streams(events)) as upstream, running(gateway_config(upstream.url)) as gateway:
         answer = await post(gateway, door.path, door.body(stream=True))
         assert (answer.status, answer.body) == (200, b"".join(events))
         assert gateway.metric("llm_edge_requests_total", endpoint=name, status="error") == 1
 
 
-async def test_an_error_event_before_all_others_has_a_status() -> None:
+@pytest.mark.parametrize("before", [0, 1])
+async def test_an_error_event_before_the_answer_has_a_status(before: int) -> None:
     door = DOORS["messages"]
-    async with (
-        scripted(streams([STREAM_ERRORS["messages"]])) as upstream,
-        running(gateway_config(upstream.url)) as gateway,
-    ):
+    events = [*door.events[:before], STREAM_ERRORS["messages"]]
+    async with scripted(streams(events)) as upstream, running(gateway_config(upstream.url)) as gateway:
         answer = await post(gateway, door.path, door.body(stream=True))
         assert (answer.status, answer.error["type"]) == (529, "overloaded_error")
+        assert answer.body in STREAM_ERRORS["messages"]
 
 
 @streaming
 async def test_a_stream_cut_short_ends_with_an_error_in_its_dialect(name: str) -> None:
     door = DOORS[name]
-    events = door.events[:2]
+    events = door.begun
 
     async def script(line: Any) -> None:
         await line.send(SSE_HEAD + chunked(b"".join(events) + b"event: half"))

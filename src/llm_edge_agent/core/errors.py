@@ -128,3 +128,5 @@ class GatewayError(Exception):
         self.extra: dict[str, str | int] = dict(extra) if extra else {}
         self.verbatim = verbatim
         """The provider's own error object, where a client of the same dialect gets it as it came."""
+        self.told = False
+        """Whether the events of the stream that it ends say so already, in the provider's words."""

@@ -152,7 +152,7 @@ class Endpoint(Protocol):
     def error_body(self, error: GatewayError) -> bytes: ...
 
     def error_event(self, error: GatewayError) -> bytes:
-        """The error as the last, in-band event of a stream."""
+        """The error as the last, in-band event of a stream; nothing where it is `told` already."""
         ...
 
 

@@ -24,9 +24,6 @@ Verdict = Literal["pass", "last", "drop", "failed"]
 """What becomes of an event: it goes to the client; it goes and ends the answer; the client does not get it; it is the
 provider's error event."""
 
-TOLD = b""
-"""`GatewayError.verbatim` of a failure that the client has been told in the provider's own event."""
-
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 """A line end and an empty line; of a CR at the end of the text it cannot be told what it is."""
 
@@ -146,13 +143,12 @@ class RelayedStream:
         for end in ends:
             block = text[start:end]
             start = end
-            if not self._take_block(block, out, told=bool(self.events)) or self.complete:
+            if not self._take_block(block, out) or self.complete:
                 break
         return b"".join(out)
 
-    def _take_block(self, block: bytes, out: list[bytes], *, told: bool) -> bool:
-        """One event with the blank line behind it. False where it is a failure; `told`: which the client gets as the
-        provider worded it."""
+    def _take_block(self, block: bytes, out: list[bytes], *, whole: bool = True) -> bool:
+        """One event, `whole` with the blank line behind it. False where it is a failure."""
         verdict: Verdict = "pass"
         try:
             for event, data in parsed(block):
@@ -165,9 +161,10 @@ class RelayedStream:
             return False
         if verdict == "failed":
             self.failure = self._reader.failure
-            if told and self.failure is not None:
-                out.append(block)
-                self.failure.verbatim = TOLD
+            if self.failure is not None:
+                self.failure.told = whole
+                if whole:
+                    out.append(block)
             return False
         if self._reader.piece_mark in block:
             self._pieces += 1
@@ -183,7 +180,7 @@ class RelayedStream:
         out: list[bytes] = []
         if self._rest and self.failure is None:
             block, self._rest = self._rest, b""
-            if not self._take_block(block, out, told=False) and _cut_in_two(self.failure):
+            if not self._take_block(block, out, whole=False) and _cut_in_two(self.failure):
                 self.failure = None  # it is none: what the stream lacks decides
         if not self.complete and self.failure is None:
             if self._reader.may_end():

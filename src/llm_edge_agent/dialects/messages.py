@@ -77,9 +77,9 @@ class MessagesEndpoint:
         )
 
     def error_event(self, error: GatewayError) -> bytes:
-        """Nothing where the client has got the provider's own event (`event_relay.TOLD`)."""
-        body = self.error_body(error)
-        return b"event: error\ndata: %b\n\n" % b" ".join(body.splitlines()) if body else b""
+        if error.told:
+            return b""
+        return b"event: error\ndata: %b\n\n" % b" ".join(self.error_body(error).splitlines())
 
 
 def _type(error: GatewayError) -> str:

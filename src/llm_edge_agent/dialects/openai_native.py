@@ -35,9 +35,9 @@ class OpenAIEndpoint:
         return error.verbatim if error.verbatim is not None else chat.error_body(error)
 
     def error_event(self, error: GatewayError) -> bytes:
-        """Nothing where the client has got the provider's own event (`event_relay.TOLD`)."""
-        body = self.error_body(error)
-        return chat_stream.error_event(b" ".join(body.splitlines())) if body else b""
+        if error.told:
+            return b""
+        return chat_stream.error_event(b" ".join(self.error_body(error).splitlines()))
 
 
 class OpenAIToOpenAI:

@@ -38,8 +38,8 @@ class ResponsesEndpoint(OpenAIEndpoint):
 
     def error_event(self, error: GatewayError) -> bytes:
         """The error event of the Responses API; `error` inside is what the SDKs raise on."""
-        if error.verbatim is not None:
-            return super().error_event(error)
+        if error.told:
+            return b""
         event = {
             "type": "error",
             "code": error.code,

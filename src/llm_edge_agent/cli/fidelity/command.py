@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,13 +11,18 @@ from llm_edge_agent.cli.messages import fail
 
 if TYPE_CHECKING:
     from llm_edge_agent.cli.fidelity.sending import Outcome
+    from llm_edge_agent.config import AppConfig
 
 KEY = "key-of-the-fidelity-check"
 
 
 def fidelity(
     gateway: Annotated[
-        str | None, typer.Option(help="URL of a running gateway; without it one is started for the check.")
+        str | None,
+        typer.Option(
+            help="URL of a running gateway (with MAX_RETRIES=0 and CIRCUIT_BREAKER_FAILURES=1000000, since some "
+            "requests are meant to fail); without it one is started for the check."
+        ),
     ] = None,
     simulator: Annotated[
         str | None,
@@ -42,6 +48,11 @@ def fidelity(
     raise typer.Exit(0 if same else 1)
 
 
+def plain(config: "AppConfig") -> "AppConfig":
+    """The gateway that sends each request once, those that fail included."""
+    return replace(config, max_retries=0, breaker_failures=10**6)
+
+
 async def _check(gateway: str | None, simulator: str | None, key: str) -> "list[Outcome]":
     from llm_edge_agent.cli.fidelity.cases import LEGACY_GPT, cases
     from llm_edge_agent.cli.fidelity.sending import Sender
@@ -55,7 +66,7 @@ async def _check(gateway: str | None, simulator: str | None, key: str) -> "list[
         if gateway is None or simulator is None:
             running = await start_simulator(SimulatorSettings(record=True, extra_models=(LEGACY_GPT,)), HOST)
             opened.push_async_callback(running.stop)
-            server = await opened.enter_async_context(running_gateway(simulated_config(running)))
+            server = await opened.enter_async_context(running_gateway(plain(simulated_config(running))))
             gateway, simulator = f"http://{HOST}:{server.port}", running.url_anthropic
         pool = UpstreamPool(sweep=running_sweep(), max_response_bytes=1 << 30)
         opened.push_async_callback(pool.close)

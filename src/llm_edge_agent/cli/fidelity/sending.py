@@ -22,6 +22,8 @@ PATHS = {
     "embeddings": "/v1/embeddings",
 }
 TIMEOUTS = Timeouts(connect_s=5.0, answer_s=30.0, idle_s=30.0)
+PLAIN = "MAX_RETRIES=0 and CIRCUIT_BREAKER_FAILURES=1000000 on the gateway"
+"""What a gateway needs that is to send each request once, those that fail included."""
 EXCHANGES = b"/simulator/exchanges"
 
 
@@ -81,7 +83,7 @@ class Sender:
             return None, f"{self._simulator.host_header} is no simulator that records (mock --record)"
         found = msgspec.json.decode(body)["exchanges"]
         if len(found) != 1:
-            return None, f"{len(found)} requests reached the simulator"
+            return None, f"{len(found)} requests reached the simulator ({PLAIN}?)"
         return _seen(found[0]), ""
 
     async def _call(
