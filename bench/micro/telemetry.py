@@ -34,6 +34,8 @@ class Sample:
     request_id: str = "5f0e9b2c7d1a00000042"
     endpoint: str = "chat"
     method: str = "POST"
+    started_s: float = 0.0
+    traced: None = None
     route: str = "/v1/chat/completions"
     status: int = 200
     stream: bool = False

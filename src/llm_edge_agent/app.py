@@ -15,6 +15,7 @@ from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.attempts import Upstream
+from llm_edge_agent.gateway.exports import Exports, exports
 from llm_edge_agent.gateway.pipeline import Pipeline, PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching
 from llm_edge_agent.gateway.request_ids import RequestIds
@@ -27,6 +28,7 @@ from llm_edge_agent.telemetry.board import Board
 from llm_edge_agent.telemetry.gauges import Published, decode
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
+from llm_edge_agent.telemetry.redaction import Redactor
 from llm_edge_agent.telemetry.slots import SlotBlock
 from llm_edge_agent.version import __version__
 
@@ -50,6 +52,7 @@ class AppState:
         logs: LogSink,
         pool: UpstreamPool,
         answers: Answers | None,
+        exporting: Exports,
     ) -> None:
         self.config = config
         self.models = models
@@ -59,6 +62,7 @@ class AppState:
         self.logs = logs
         self.pool = pool
         self.answers = answers
+        self.exporting = exporting
 
     @property
     def max_body_bytes(self) -> int:
@@ -74,9 +78,11 @@ class AppState:
         self.admin.serving = True
 
     async def close(self) -> None:
-        """Closes upstream connections and flushes the log."""
+        """Closes upstream connections, sends what waits for a collector and flushes the log."""
         self.admin.serving = False
         await self.pool.close()
+        if self.exporting.close is not None:
+            await self.exporting.close()
         self.logs.close()
 
 
@@ -104,7 +110,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     """Builds the gateway from its configuration. Nothing listens yet, nobody is called. `seat`: it is one of several
     worker processes.
 
-    Raises ValueError where the configuration names a certificate file that cannot be read.
+    Raises ValueError where the configuration names a certificate file that cannot be read, MissingExtraError where it
+    asks for traces and the package that encodes them is not installed.
     """
     models = table_from_document(model_document(config.model_overrides))
     upstreams = {provider.name: _upstream(config, provider) for provider in config.providers}
@@ -116,16 +123,21 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
     logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
     sweep = running_sweep()
+    proxy = ProxySettings.from_config(
+        config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
+    )
+    urls = {provider.name: provider.base_url for provider in config.providers}
+    exporting = exports(config.otel, urls, Redactor(secrets).clean, sweep, proxy, config.ssl_cert_file)
     pool = UpstreamPool(
         sweep=sweep,
         tls=tls_context(config.ssl_cert_file),
-        proxy=ProxySettings.from_config(
-            config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
-        ),
+        proxy=proxy,
         max_response_bytes=config.max_response_bytes,
     )
     answers = _answers(config, metrics)
     _register_gauges(metrics, pool, answers, logs)
+    if exporting.dropped is not None:
+        metrics.gauge("llm_edge_traces_dropped_total", {}, exporting.dropped)
     ids = RequestIds()
     prompt_caching = PromptCaching(_translation(config), enabled=config.prompt_cache == "auto")
     pipeline = Pipeline(_pipeline_settings(config), directory, upstreams, pool, answers, prompt_caching, sweep, ids)
@@ -142,8 +154,9 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     keyring = None
     if config.auth_enabled:
         keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
-    handler = GatewayHandler(pipeline, admin, keyring, ids, (metrics.observe, logs.access))
-    return AppState(config, models, handler, admin, metrics, logs, pool, answers)
+    observers = (metrics.observe, logs.access, *exporting.observers)
+    handler = GatewayHandler(pipeline, admin, keyring, ids, observers, exporting.tracer)
+    return AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting)
 
 
 def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...], tuple[str, ...]]:

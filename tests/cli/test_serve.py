@@ -95,7 +95,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 def test_warnings_of_the_configuration_are_shown(tmp_path: Path) -> None:
-    variables = keys(HOST="127.0.0.1", PORT="0", METRICS_PORT="0", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    variables = keys(HOST="127.0.0.1", PORT="0", METRICS_PORT="0", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317")
     with program(tmp_path, **variables) as gateway:
         gateway.wait_for("listens on")
         assert "Warning: OTEL_EXPORTER_OTLP_ENDPOINT" in gateway.stderr

@@ -57,9 +57,35 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("PROMPT_CACHE", "off", "prompt_cache", "off"),
     ("STALE_IF_ERROR_SECONDS", "600", "cache.stale_if_error_s", 600.0),
     ("NO_PROXY", "localhost, .test  10.0.0.0/8", "no_proxy", ("localhost", ".test", "10.0.0.0/8")),
+    ("ENABLE_TRACING", "false", "otel.tracing", False),
+    ("OTEL_SDK_DISABLED", "true", "otel.disabled", True),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.test:4318/", "otel.endpoint", "http://collector.test:4318"),
+    ("OTLP_ENDPOINT", "collector.test:4318", "otel.older_endpoint", "http://collector.test:4318"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c.test/x", "otel.traces_endpoint", "https://c.test/x"),
+    ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://c.test/y", "otel.metrics_endpoint", "https://c.test/y"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,c=d%20e", "otel.common_headers", Secret("a=b,c=d%20e")),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=b", "otel.own_traces_headers", Secret("a=b")),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b", "otel.own_metrics_headers", Secret("a=b")),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "500", "otel.timeout_ms", 500),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "otel.compression", "gzip"),
+    ("OTEL_SERVICE_NAME", "edge", "otel.service_name", "edge"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "a.b=c,d=e%2Cf", "otel.resource_attributes", {"a.b": "c", "d": "e,f"}),
+    ("OTEL_TRACES_EXPORTER", "none", "otel.traces_exporter", "none"),
+    ("OTEL_TRACES_EXPORTER", "otlp", "otel.traces_exporter", "otlp"),
+    ("OTEL_METRICS_EXPORTER", "prometheus", "otel.metrics_exporter", "none"),
+    ("OTEL_TRACES_SAMPLER", "traceidratio", "otel.sampler", "traceidratio"),
+    ("OTEL_TRACES_SAMPLER_ARG", "0.1", "otel.sampler_ratio", 0.1),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "otel.max_queue", 10),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5", "otel.max_batch", 5),
+    ("OTEL_BSP_SCHEDULE_DELAY", "100", "otel.delay_ms", 100),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "1000", "otel.metric_interval_ms", 1000),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "99", "otel.attribute_value_length_limit", 99),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY", "otel.capture_content", True),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "no_content", "otel.capture_content", False),
 ]
 
 HARMLESS = [
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
     ("AUTH_ENABLED", "false"),
     ("ENABLE_L2_CACHE", "false"),
     ("REDIS_URL", "redis+sentinel://a.test:26379,b.test/mymaster"),
@@ -75,11 +101,6 @@ HARMLESS = [
     ("MAX_CONCURRENCY", "1000"),
     ("QUEUE_SIZE", "0"),
     ("QUEUE_TIMEOUT_MS", "1000"),
-    ("ENABLE_TRACING", "false"),
-    ("OTEL_SDK_DISABLED", "true"),
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.test:4318"),
-    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector.test:4318/v1/traces"),
-    ("OTLP_ENDPOINT", "collector.test:4317"),
 ]
 
 INVALID = [
@@ -146,6 +167,27 @@ INVALID = [
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "no host"),
     ("OTLP_ENDPOINT", "http://u:p@collector.test", "user name"),
     ("OTEL_SDK_DISABLED", "x", "true or false"),
+    ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://x", "http://"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "no equals", "key=value"),
+    ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=%0d%0ab", "key=value"),
+    ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a b=c", "key=value"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "whole number"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "br", "none, gzip"),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "http/protobuf"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "cannot be read"),
+    ("OTEL_SERVICE_NAME", "a\x07b", "one line"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "x", "key=value"),
+    ("OTEL_TRACES_EXPORTER", "console", "otlp or none"),
+    ("OTEL_METRICS_EXPORTER", "statsd", "otlp or none"),
+    ("OTEL_TRACES_SAMPLER", "sometimes", "always_on"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1.5", "from 0 to 1"),
+    ("OTEL_TRACES_SAMPLER_ARG", "half", "from 0 to 1"),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "from 1"),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "x", "whole number"),
+    ("OTEL_BSP_SCHEDULE_DELAY", "0", "from 1"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "1", "from 100"),
+    ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "0", "from 1"),
+    ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "maybe", "false, true"),
     ("LOG_LEVEL", "loud", "debug, info"),
     ("LOG_FORMAT", "xml", "json, text"),
     ("RUST_LOG", "llm_edge_agent=loud", "levels"),
@@ -189,7 +231,7 @@ def test_the_tables_above_leave_out_no_name() -> None:
     names = {setting.name for setting in SETTINGS if setting.name}
     assert names == {row[0] for row in INVALID} & names
     effective = {setting.field for setting in SETTINGS if setting.name and setting.field}
-    assert effective - {row[2] for row in EFFECTIVE} == {"ssl_cert_file"}
+    assert effective - {row[2] for row in EFFECTIVE} == {"ssl_cert_file", "otel.certificate"}
     without_field = {setting.name for setting in SETTINGS if setting.field is None}
     assert without_field - {row[0] for row in HARMLESS} == {"ADMIN_API_KEY", "FALLBACKS", "RUST_LOG"}
 
@@ -303,11 +345,31 @@ def test_a_provider_that_is_the_gateway_itself_is_a_loop(url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"])
-def test_an_endpoint_for_traces_is_worth_a_warning_unless_tracing_is_off(name: str) -> None:
+def test_an_endpoint_switches_traces_on_and_others_switch_them_off(name: str) -> None:
     endpoint = {name: "http://collector.test:4318"}
-    assert read(endpoint).warnings == (f"{name} is set, but this version exports no traces",)
-    assert read({**endpoint, "ENABLE_TRACING": "false"}).warnings == ()
-    assert read({**endpoint, "OTEL_SDK_DISABLED": "true"}).warnings == ()
+    assert not read().otel.exports_traces
+    assert read(endpoint).otel.exports_traces
+    for off in ({"ENABLE_TRACING": "false"}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}):
+        assert not read({**endpoint, **off}).otel.exports_traces
+
+
+def test_where_each_signal_goes() -> None:
+    base = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c.test:4318", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}
+    otel = read(base).otel
+    assert (otel.traces_url, otel.metrics_url) == ("http://c.test:4318/v1/traces", "http://c.test:4318/v1/metrics")
+    assert otel.traces_headers == otel.metrics_headers == {"a": "b"}
+    assert otel.exports_metrics
+    own = {**base, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t.test/x", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "c=d"}
+    assert (read(own).otel.traces_url, read(own).otel.traces_headers) == ("http://t.test/x", {"c": "d"})
+    assert read({"OTLP_ENDPOINT": "http://old.test:4318"}).otel.traces_url == "http://old.test:4318/v1/traces"
+    assert not read({**base, "OTEL_METRICS_EXPORTER": "none"}).otel.exports_metrics
+    assert read().otel.traces_headers == {}
+
+
+def test_the_port_of_the_other_protocol_is_worth_a_warning() -> None:
+    (line,) = read({"OTLP_ENDPOINT": "collector.test:4317"}).warnings
+    assert "OTLP_ENDPOINT" in line
+    assert "4318" in line
 
 
 def test_settings_without_effect_are_named_in_one_warning() -> None:

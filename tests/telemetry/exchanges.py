@@ -6,6 +6,7 @@ from typing import Any, Literal
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
+from llm_edge_agent.telemetry.traced import Traced
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Finished:
     request_id: str = "req-1"
     endpoint: str = "chat"
     method: str = "POST"
+    started_s: float = 0.0
     route: str = "/v1/chat/completions"
     status: int = 200
     stream: bool = False
@@ -47,6 +49,7 @@ class Finished:
     prompt_cache: PromptCacheEffect = NO_EFFECT
     attempts: tuple[FinishedAttempt, ...] = (ATTEMPT,)
     error: ErrorKind | None = None
+    traced: Traced | None = None
     upstream_status: int | None = 200
     key_id: str | None = None
     tenant: str | None = "default"

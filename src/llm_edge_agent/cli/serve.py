@@ -45,8 +45,12 @@ def run(options: Options, flags: Mapping[str, object]) -> None:
     config = options.load(flags)
     for warning in config.warnings:
         warn(warning)
+    from llm_edge_agent.gateway.exports import MissingExtraError
+
     try:
         code = serving.serve(config, lambda listening: _announce(config, listening))
+    except MissingExtraError as error:
+        fail(str(error))
     except OSError as error:
         fail(listen_failure(error, config.host, config.port, config.metrics_port if config.metrics_enabled else 0))
     raise typer.Exit(code)

@@ -3,6 +3,8 @@
 The only reader of the environment and of configuration files.
 """
 
+from llm_edge_agent.config.otel import OtelConfig
+from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.values import (
     NO_PROVIDERS,
     AppConfig,
@@ -11,7 +13,6 @@ from llm_edge_agent.config.values import (
     GatewayKey,
     NoProvidersError,
     ProviderConfig,
-    Secret,
     ServerLimits,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigError",
     "GatewayKey",
     "NoProvidersError",
+    "OtelConfig",
     "ProviderConfig",
     "Secret",
     "ServerLimits",

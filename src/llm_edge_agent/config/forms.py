@@ -140,12 +140,6 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def otlp_endpoint(text: str) -> str:
-    """Where traces go: a URL, or host:port."""
-    base_url(text if "://" in text else f"http://{text}")
-    return text
-
-
 def proxy_url(text: str) -> str:
     """An HTTP proxy: `[http://][user:password@]host[:port]`."""
     try:

@@ -21,11 +21,13 @@ from llm_edge_agent.config.names import (
     SETTINGS,
     Setting,
 )
+from llm_edge_agent.config.otel import OtelConfig
 from llm_edge_agent.config.policies import cache_policies
 from llm_edge_agent.config.providers import providers
 from llm_edge_agent.config.records import aliases, model_overrides
+from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, is_there, read_dotenv
-from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, Secret, ServerLimits
+from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
 from llm_edge_agent.presets import PRESETS, VARIABLES
 
@@ -255,10 +257,10 @@ def _check_not_yet(given: _Given, problems: Problems) -> None:
 
 def _add_warnings(given: _Given, warnings: list[str]) -> None:
     values = given.values
-    endpoint = next((name for name in OTLP_ENDPOINTS if name in values), None)
-    tracing = values.get("ENABLE_TRACING", True) and not values.get("OTEL_SDK_DISABLED", False)
-    if endpoint is not None and tracing:
-        warnings.append(f"{given.where[endpoint]} is set, but this version exports no traces")
+    for name in OTLP_ENDPOINTS:
+        if str(values.get(name, "")).endswith(":4317"):
+            place = given.where[name]
+            warnings.append(f"{place}: 4317 is the port of OTLP over gRPC; traces go over HTTP, usually to 4318")
     idle = [
         given.where[setting.name]
         for setting in SETTINGS
@@ -273,7 +275,7 @@ def _add_warnings(given: _Given, warnings: list[str]) -> None:
 
 def _with_fields(given: _Given) -> AppConfig:
     """The defaults with every setting that has a field."""
-    groups: dict[str, dict[str, Any]] = {"": {}, "cache": {}, "server": {}}
+    groups: dict[str, dict[str, Any]] = {"": {}, "cache": {}, "server": {}, "otel": {}}
     for setting in SETTINGS:
         name = setting.name or str(setting.path)
         if setting.field is None or name not in given.values:
@@ -283,7 +285,12 @@ def _with_fields(given: _Given) -> AppConfig:
         if setting.field == "cache.l1_bytes":
             value *= 1024 * 1024
         groups[group][field] = Secret(value) if setting.secret else value
-    return AppConfig(**groups[""], cache=CacheConfig(**groups["cache"]), server=ServerLimits(**groups["server"]))
+    return AppConfig(
+        **groups[""],
+        cache=CacheConfig(**groups["cache"]),
+        server=ServerLimits(**groups["server"]),
+        otel=OtelConfig(**groups["otel"]),
+    )
 
 
 def _check_whole(config: AppConfig, problems: Problems) -> None:

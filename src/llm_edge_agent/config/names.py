@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from llm_edge_agent.config import forms
+from llm_edge_agent.config import forms, otel
 from llm_edge_agent.config.forms import Form
 
 DAY_S = 86_400
@@ -136,11 +136,31 @@ SETTINGS = (
         "breaker_timeout_s",
     ),
     Setting("ENABLE_METRICS", "observability.metrics", forms.boolean, "metrics_enabled"),
-    Setting("ENABLE_TRACING", "observability.tracing", forms.boolean, None),
-    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "observability.otlp_endpoint", forms.otlp_endpoint, None),
-    Setting("OTLP_ENDPOINT", None, forms.otlp_endpoint, None),
-    Setting("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None, forms.otlp_endpoint, None),
-    Setting("OTEL_SDK_DISABLED", None, forms.boolean, None),
+    Setting("ENABLE_TRACING", "observability.tracing", forms.boolean, "otel.tracing"),
+    Setting("OTEL_EXPORTER_OTLP_ENDPOINT", "observability.otlp_endpoint", otel.endpoint, "otel.endpoint"),
+    Setting("OTLP_ENDPOINT", None, otel.endpoint, "otel.older_endpoint"),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", None, otel.endpoint, "otel.traces_endpoint"),
+    Setting("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", None, otel.endpoint, "otel.metrics_endpoint"),
+    Setting("OTEL_EXPORTER_OTLP_HEADERS", None, otel.header_list, "otel.common_headers", secret=True),
+    Setting("OTEL_EXPORTER_OTLP_TRACES_HEADERS", None, otel.header_list, "otel.own_traces_headers", secret=True),
+    Setting("OTEL_EXPORTER_OTLP_METRICS_HEADERS", None, otel.header_list, "otel.own_metrics_headers", secret=True),
+    Setting("OTEL_EXPORTER_OTLP_TIMEOUT", None, forms.whole(1, 600_000), "otel.timeout_ms"),
+    Setting("OTEL_EXPORTER_OTLP_COMPRESSION", None, forms.one_of("none", "gzip"), "otel.compression"),
+    Setting("OTEL_EXPORTER_OTLP_PROTOCOL", None, otel.protocol, None),
+    Setting("OTEL_EXPORTER_OTLP_CERTIFICATE", None, forms.readable_file, "otel.certificate"),
+    Setting("OTEL_SDK_DISABLED", None, forms.boolean, "otel.disabled"),
+    Setting("OTEL_SERVICE_NAME", None, forms.plain_text, "otel.service_name"),
+    Setting("OTEL_RESOURCE_ATTRIBUTES", None, otel.key_values, "otel.resource_attributes"),
+    Setting("OTEL_TRACES_EXPORTER", None, otel.exporter, "otel.traces_exporter"),
+    Setting("OTEL_METRICS_EXPORTER", None, otel.exporter, "otel.metrics_exporter"),
+    Setting("OTEL_TRACES_SAMPLER", None, forms.one_of(*otel.SAMPLERS), "otel.sampler"),
+    Setting("OTEL_TRACES_SAMPLER_ARG", None, otel.ratio, "otel.sampler_ratio"),
+    Setting("OTEL_BSP_MAX_QUEUE_SIZE", None, forms.whole(1, 10**6), "otel.max_queue"),
+    Setting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", None, forms.whole(1, 10**5), "otel.max_batch"),
+    Setting("OTEL_BSP_SCHEDULE_DELAY", None, forms.whole(1, 600_000), "otel.delay_ms"),
+    Setting("OTEL_METRIC_EXPORT_INTERVAL", None, forms.whole(100, 3_600_000), "otel.metric_interval_ms"),
+    Setting("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", None, forms.whole(1, 10**6), "otel.attribute_value_length_limit"),
+    Setting("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", None, otel.capture, "otel.capture_content"),
     Setting("LOG_LEVEL", "observability.log_level", forms.log_level, "log_level"),
     Setting("LOG_FORMAT", "observability.log_format", forms.one_of("json", "text", "auto"), "log_format"),
     Setting("RUST_LOG", None, forms.rust_log, None),
@@ -167,7 +187,7 @@ NOT_YET: Mapping[str, Callable[[object], bool]] = {
 }
 """Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""
 
-OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTLP_ENDPOINT")
-
-QUIET = ("AUTH_ENABLED", "ENABLE_TRACING", "OTEL_SDK_DISABLED", "RUST_LOG", *OTLP_ENDPOINTS)
+QUIET = ("AUTH_ENABLED", "RUST_LOG", "OTEL_EXPORTER_OTLP_PROTOCOL")
 """Settings without a field that are heeded elsewhere, or whose harmless value needs no word."""
+
+OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTLP_ENDPOINT")

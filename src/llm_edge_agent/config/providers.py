@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from llm_edge_agent.config import forms
+from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean
-from llm_edge_agent.config.values import ProviderConfig, Secret
+from llm_edge_agent.config.values import ProviderConfig
 from llm_edge_agent.config.yaml_file import Node
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.presets import PRESETS, AuthHeader, Preset, azure_base_url, ollama_base_url

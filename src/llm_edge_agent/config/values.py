@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from llm_edge_agent.config.otel import OtelConfig
+from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.core.cache_policy import Policy, PolicyRule
 from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.presets import AuthHeader
@@ -35,29 +37,6 @@ class NoProvidersError(ConfigError):
 
     def __init__(self) -> None:
         super().__init__((NO_PROVIDERS,))
-
-
-class Secret:
-    """A value that cannot print itself. `reveal()` is called where the value goes on the wire, nowhere else."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +151,7 @@ class AppConfig:
     log_format: Literal["json", "text", "auto"] = "auto"
     """auto: text on a terminal, else JSON."""
     metrics_enabled: bool = True
+    otel: OtelConfig = field(default_factory=OtelConfig)
     config_file: str | None = None
     """The configuration file that was read."""
     warnings: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.telemetry.traced import Traced, Tracer
 
 Observer = Callable[[FinishedExchange], None]
 
@@ -56,6 +57,8 @@ class Exchange:
     refusal_headers = b""
     """Header lines of the provider's refusal that the client gets."""
     memo: dict[str, Any] | None = None
+    traced: Traced | None = None
+    tracer: Tracer | None = None
     left = False
     """The client has left; the request goes on for others who asked the same."""
     ended = False
@@ -84,6 +87,9 @@ class Exchange:
         if self.memo is None:
             self.memo = {}
         again.memo = self.memo
+        if self.traced is not None and self.tracer is not None:
+            again.tracer = self.tracer
+            again.traced = self.tracer.again(self.traced)
         return again
 
     @property

@@ -26,11 +26,11 @@ from llm_edge_agent.core.cache_key import cache_key
 from llm_edge_agent.core.cache_policy import CacheControl, Policies
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.plan import Group
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.core.routing import Directory
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
+from llm_edge_agent.gateway.admitted import Admitted, Door
 from llm_edge_agent.gateway.attempts import Attempts, Upstream, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
@@ -58,12 +58,6 @@ from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.http.origins import UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
-MAX_REMEMBERED_BODIES = 1024
-MAX_REMEMBERED_BYTES = 8 * 1024
-MAX_REMEMBERED_KEYS = 8
-"""Bounds of the memo of bodies that were answered from the cache: an identical body needs no second reading, which
-is two thirds of a hit's cost."""
-
 CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
 
 
@@ -80,36 +74,6 @@ class PipelineSettings:
     response_metadata: Literal["body", "headers", "off"]
     total_timeout_s: float
     max_retries: int
-
-
-class _Admitted:
-    """What reading a body told: everything but what its headers and its caller add."""
-
-    __slots__ = ("call", "group", "keys", "known_model", "material", "shown_model", "target", "ttl_s", "warnings")
-
-    def __init__(self, call: Call, group: Group, material: bytes | None, ttl_s: float | None) -> None:
-        self.call = call
-        self.group = group
-        target = self.target = group.deployments[0]
-        self.ttl_s = ttl_s
-        self.material = material
-        """Bytes for the cache key; None where policy keeps the request away from the cache."""
-        self.keys: dict[tuple[str, str, Passed], bytes] = {}
-        """Cache keys by tenant, namespace and what is passed of the head."""
-        model = target.model
-        self.shown_model = call.model[:128]
-        self.known_model = model.id if model.known else None
-        self.warnings = (f"{model.status}-model",) if model.status in ("retired", "deprecated") else ()
-
-
-class _Door:
-    """One endpoint, with what is remembered of bodies that came in by it."""
-
-    __slots__ = ("admitted", "endpoint")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.admitted: dict[bytes, _Admitted] = {}
 
 
 class Pipeline:
@@ -139,7 +103,7 @@ class Pipeline:
         self._retold = Retold(
             sweep, in_body=settings.response_metadata == "body", in_headers=settings.response_metadata != "off"
         )
-        self._doors = {name: _Door(endpoint) for name, endpoint in ENDPOINTS.items()}
+        self._doors = {name: Door(endpoint) for name, endpoint in ENDPOINTS.items()}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
 
@@ -148,7 +112,7 @@ class Pipeline:
         door = self._doors[exchange.endpoint]
         endpoint = door.endpoint
         raw = request.body
-        admitted = door.admitted.get(raw) if len(raw) <= MAX_REMEMBERED_BYTES else None  # large: hashing costs, too
+        admitted = door.find(raw)
         if admitted is None:
             admitted = self._read(endpoint, raw)
         call, target = admitted.call, admitted.target
@@ -160,6 +124,8 @@ class Pipeline:
             exchange.warnings = admitted.warnings
         headers = request.headers
         passed = endpoint.passed(request.query, headers)
+        if exchange.traced is not None:
+            exchange.traced.ask(call.body.value)
         control = cache_policy.parse_cache_control(
             headers.get(b"cache-control"), headers.get(b"x-llm-edge-cache-control")
         )
@@ -176,7 +142,7 @@ class Pipeline:
                 stale, stored = stored, None
             replay = stored.replay(endpoint) if stored is not None else None
             if stored is not None and replay is not None:
-                _remember(door, raw, admitted)
+                door.remember(raw, admitted)
                 reply = self._hit(endpoint, stored, replay, call, exchange)
                 if control.max_age_s is None:
                     reply.again = partial(self._hit_again, endpoint, admitted, key, exchange)
@@ -188,7 +154,7 @@ class Pipeline:
         )
 
     def _hit_again(
-        self, endpoint: Endpoint, admitted: _Admitted, key: bytes, before: Exchange, received_s: float
+        self, endpoint: Endpoint, admitted: Admitted, key: bytes, before: Exchange, received_s: float
     ) -> Complete | None:
         """The same bytes once more (see `Complete.again`): the caller, the model and the key are those of `before`;
         only the entry may have gone."""
@@ -202,7 +168,7 @@ class Pipeline:
         exchange.model = admitted.known_model
         return self._hit(endpoint, stored, replay, admitted.call, exchange)
 
-    def _read(self, endpoint: Endpoint, raw: bytes) -> _Admitted:
+    def _read(self, endpoint: Endpoint, raw: bytes) -> Admitted:
         """Reads and checks a body, and resolves its model. Raises GatewayError."""
         call = endpoint.read_request(raw, max_depth=self._settings.max_json_depth)
         group = self._directory.resolve(call.model)
@@ -217,10 +183,10 @@ class Pipeline:
             material = strict_json.key_material(call.body, endpoint.not_keyed)
         else:
             strict_json.refuse_doubles(call.body)
-        return _Admitted(call, group, material, ttl_s)
+        return Admitted(call, group, material, ttl_s)
 
     def _key(
-        self, endpoint: Endpoint, admitted: _Admitted, control: CacheControl, principal: Principal, passed: Passed
+        self, endpoint: Endpoint, admitted: Admitted, control: CacheControl, principal: Principal, passed: Passed
     ) -> bytes:
         tenant = principal.tenant if self._settings.cache_scope == "tenant" else ""
         key = admitted.keys.get((tenant, control.namespace, passed))
@@ -234,8 +200,7 @@ class Pipeline:
                 passed=b"%d:%b%b" % (len(passed.query), passed.query, passed.headers),
                 material=admitted.material or b"",
             )
-            if len(admitted.keys) < MAX_REMEMBERED_KEYS:
-                admitted.keys[tenant, control.namespace, passed] = key
+            admitted.keep_key((tenant, control.namespace, passed), key)
         return key
 
     def _hit(
@@ -400,8 +365,8 @@ class Pipeline:
             raise
         finally:
             record.status = exchange.upstream_status
-            record.ended_s = monotonic()
-            exchange.upstream_s = record.ended_s - began_s
+            if record.ended_s is None:
+                _note_end(exchange, record)
 
     async def _whole(
         self,
@@ -419,9 +384,12 @@ class Pipeline:
             body = await answer.read()
         except UpstreamFailure as failure:
             raise failure_error(upstream.name, failure) from failure
+        _note_end(exchange, exchange.attempts[-1])
         whole = translator.answer(body, prepared, created=int(time.time()))
         _succeeded(tried, whole.usage)
         self._account(exchange, target, trial, whole.usage)
+        if exchange.traced is not None:
+            exchange.traced.tell(whole.body, whole.finish_reasons)
         stored = self._store(miss, target, whole)
         if miss.flight is not None:
             miss.flight.land(stored)
@@ -469,6 +437,8 @@ class Pipeline:
             if whole:
                 _succeeded(tried, usage)
                 folded = stream.answer()
+                if folded is not None and exchange.traced is not None:
+                    exchange.traced.tell(folded.body, folded.finish_reasons)
                 if folded is not None and len(folded.finish_reasons) == miss.call.choices:
                     stored = self._store(miss, target, folded)
             if whole and miss.flight is not None:
@@ -592,9 +562,7 @@ def _succeeded(tried: Try, usage: TokenUsage | None) -> None:
         tried.succeeded(monotonic(), tokens=tokens, output_tokens=usage.completion_tokens)
 
 
-def _remember(door: _Door, raw: bytes, admitted: _Admitted) -> None:
-    """A body that was answered from the cache is likely to come again, byte for byte."""
-    if len(raw) <= MAX_REMEMBERED_BYTES:
-        if len(door.admitted) >= MAX_REMEMBERED_BODIES:
-            door.admitted.clear()
-        door.admitted[raw] = admitted
+def _note_end(exchange: Exchange, record: Attempt) -> None:
+    """Before the exchange ends: its observers are told of the time that went into each attempt."""
+    record.ended_s = monotonic()
+    exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - record.started_s

@@ -23,6 +23,7 @@ from llm_edge_agent.gateway.pipeline import Pipeline
 from llm_edge_agent.gateway.replies import error_reply
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
+from llm_edge_agent.telemetry.traced import Tracer
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -112,6 +113,7 @@ class GatewayHandler:
         keyring: Keyring | None,
         ids: RequestIds,
         observers: tuple[Observer, ...],
+        tracer: Tracer,
     ) -> None:
         """`keyring` None lets everybody in, as one tenant, and ignores what credentials they send."""
         self._pipeline = pipeline
@@ -119,6 +121,7 @@ class GatewayHandler:
         self._keyring = keyring
         self._observers = observers
         self._ids = ids
+        self._tracer = tracer
         self.draining = False
 
     def head(self, request: Request) -> Complete | None:
@@ -132,6 +135,9 @@ class GatewayHandler:
         exchange = request.context = Exchange(
             request_id, route.endpoint, request.method, route.template, request.received_s, ANYONE, self._observers
         )
+        if self._tracer.exports or b"traceparent" in headers:
+            exchange.tracer = self._tracer
+            exchange.traced = self._tracer.begin(headers)
         if self._keyring is not None and not route.open_to_all:
             known = self._keyring.identify(presented_credentials(headers))
             if known is None:

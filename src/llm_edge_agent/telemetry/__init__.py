@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage
+from llm_edge_agent.telemetry.traced import Traced
 
 CacheStatus = Literal["hit", "stale", "join", "miss", "bypass", "none"]
 """`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out. `join`: another
@@ -52,6 +53,11 @@ class FinishedExchange(Protocol):
     @property
     def route(self) -> str:
         """The route template, never the raw path."""
+        ...
+
+    @property
+    def started_s(self) -> float:
+        """When it arrived, monotonic."""
         ...
 
     @property
@@ -127,6 +133,11 @@ class FinishedExchange(Protocol):
     def tenant(self) -> str | None: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def traced(self) -> Traced | None:
+        """Its part of a trace, with what it gathered for its spans; None where nobody traces."""
+        ...
 
     @property
     def memo(self) -> dict[str, Any] | None:

@@ -214,6 +214,7 @@ GAUGE_HELP = {
     "llm_edge_upstream_connections": "Connections to providers, by state.",
     "llm_edge_log_lines_dropped": "Log lines lost because their reader was too slow or gone.",
     "llm_edge_worker_restarts_total": "Worker processes that died and were replaced.",
+    "llm_edge_traces_dropped_total": "Sampled requests whose spans were lost, because the queue was full.",
     "llm_edge_workers": "Worker processes that serve.",
 }
 
