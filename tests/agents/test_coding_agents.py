@@ -58,6 +58,20 @@ def test_claude_code_uses_a_tool_and_counts_the_same_money(tmp_path: Path) -> No
     assert found["Spent"] == f"${said['total_cost_usd']:.6f}"
 
 
+@pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6-sol"])
+def test_claude_code_on_a_model_of_openai(tmp_path: Path, model: str) -> None:
+    """By translation: to Chat Completions, and to Responses, where gpt-6-sol takes tools."""
+    prompt, options = "Look for files. [[sim: tool=Glob]]", ("--allowedTools", "Glob", "--output-format", "json")
+    done = behind_the_gateway(tmp_path, "claude", "--model", model, "-p", prompt, *options)
+    assert done.returncode == 0
+    said = json.loads(done.stdout)
+    assert (said["is_error"], said["num_turns"]) == (False, 2)
+    assert said["result"].startswith("Glob answered: ")
+    used = said["modelUsage"][model]
+    prompt_tokens = used["inputTokens"] + used["cacheReadInputTokens"] + used["cacheCreationInputTokens"]
+    assert figures(done.stderr)["Tokens"] == f"{prompt_tokens:,} in, {used['outputTokens']:,} out"
+
+
 def codex(folder: Path, prompt: str) -> subprocess.CompletedProcess[str]:
     return behind_the_gateway(
         folder, "codex", "exec", "-m", "gpt-5.5", "--skip-git-repo-check", "-s", "danger-full-access", prompt
