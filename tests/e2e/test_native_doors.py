@@ -369,6 +369,14 @@ async def test_a_connection_is_warmed_up_without_a_key() -> None:
             assert (await gateway.get("/api/hello", method="HEAD")).status == 200
 
 
+async def test_a_websocket_is_refused_in_the_way_that_codex_understands() -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    async with scripted(says(b"")) as upstream, running(gateway_config(upstream.url)) as gateway:
+        answer = await gateway.get("/v1/responses", headers)
+        assert (answer.status, answer.headers["upgrade"], answer.headers["allow"]) == (426, "HTTP/1.1", "POST")
+        assert (await gateway.get("/v1/responses")).status == 405
+
+
 async def test_the_list_of_models_has_pages_for_who_asks() -> None:
     async with scripted(says(b"")) as upstream, running(gateway_config(upstream.url)) as gateway:
         everything = (await gateway.get("/v1/models")).json

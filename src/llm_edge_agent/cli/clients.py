@@ -30,8 +30,8 @@ def child_environment(program: str, environment: Mapping[str, str], address: str
 
 def child_command(command: Sequence[str], address: str) -> list[str]:
     """The command, with what its program reads from no environment: Codex takes a base URL from its configuration only.
-    A provider of its own spares it the attempt to reach OpenAI's by WebSocket. Options that the user gives come later,
-    and win."""
+    A provider of its own spares it the attempt to connect by WebSocket. Options that the user gives come later, and
+    win."""
     if not _is(command[0], "codex"):
         return list(command)
     provider = f'{{name="{CODEX_PROVIDER}",base_url="{address}/v1",env_key="OPENAI_API_KEY",wire_api="responses"}}'

@@ -153,12 +153,16 @@ class GatewayHandler:
     def _turn_away(self, route: Route, exchange: Exchange, error: GatewayError) -> Complete:
         if route.counted:
             exchange.end(error.status, error.kind)
-        allow = b"allow: %b\r\n" % ", ".join(route.methods).encode() if error.status == 405 else b""
+        lines = b""
+        if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
+            lines = b"allow: %b\r\n" % ", ".join(route.methods).encode()
+            if error.status == 426:
+                lines += b"upgrade: HTTP/1.1\r\n"
         return error_reply(
             error,
             exchange.request_id,
             endpoint=_endpoint_of(exchange),
-            extra_headers=allow,
+            extra_headers=lines,
             close=self.draining,
         )
 
@@ -249,6 +253,11 @@ def _misplaced(route: Route, request: Request) -> GatewayError:
     shown = f"{request.method[:16]} {request.path[:256]}"
     if route is UNKNOWN:
         return GatewayError(ErrorKind.UNKNOWN_URL, f"Invalid URL ({shown})")
+    if route is RESPONSES and request.headers.get(b"upgrade", b"").lower() == b"websocket":
+        # The status that makes Codex fall back at once; after a 405 it tries five times more.
+        return GatewayError(
+            ErrorKind.METHOD_NOT_ALLOWED, "Responses are not served over WebSocket: send them as POST.", status=426
+        )
     return GatewayError(
         ErrorKind.METHOD_NOT_ALLOWED, f"Not allowed: {shown}. This path takes {' and '.join(route.methods)}."
     )

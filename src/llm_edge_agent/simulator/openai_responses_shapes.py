@@ -59,7 +59,9 @@ def _content(parts: Shape) -> Either:
     return Either({str: TEXT, list: ListOf(parts)}, "one of a string or array of objects")
 
 
-_ASKED = Record({"content": _content(_INPUT_PARTS)}, {"id": _ID, "status": _STATUS})
+_PASSED_THROUGH: dict[str, Shape] = {"internal_chat_message_metadata_passthrough": Nullable(OBJECT)}
+"""What Codex adds to the items that it sends to OpenAI itself."""
+_ASKED = Record({"content": _content(_INPUT_PARTS)}, {**_PASSED_THROUGH, "id": _ID, "status": _STATUS})
 _MESSAGE = Tagged(
     "role",
     {
@@ -68,12 +70,23 @@ _MESSAGE = Tagged(
         "developer": _ASKED,
         "assistant": Record(
             {"content": _content(_OUTPUT_PARTS)},
-            {"id": _ID, "status": _STATUS, "phase": Nullable(Choice(("commentary", "final_answer")))},
+            {
+                **_PASSED_THROUGH,
+                "id": _ID,
+                "status": _STATUS,
+                "phase": Nullable(Choice(("commentary", "final_answer"))),
+            },
         ),
     },
 )
 _CALLER = Nullable(Tagged("type", {"direct": Record(), "program": Record({"caller_id": TEXT})}))
-_CALL: dict[str, Shape] = {"id": Nullable(_ID), "status": _STATUS, "caller": _CALLER, "namespace": Nullable(TEXT)}
+_CALL: dict[str, Shape] = {
+    **_PASSED_THROUGH,
+    "id": Nullable(_ID),
+    "status": _STATUS,
+    "caller": _CALLER,
+    "namespace": Nullable(TEXT),
+}
 _OUTPUT = Either({str: TEXT, list: ListOf(_INPUT_PARTS)}, "one of a string or array of objects")
 _SERVER_ITEMS = (
     "additional_tools",
@@ -109,10 +122,13 @@ _ITEM = Tagged(
         "function_call": Record({"call_id": _ID, "name": NAME, "arguments": TEXT}, {**_CALL, "async": FLAG}),
         "function_call_output": Record({"call_id": _ID, "output": _OUTPUT}, {**_CALL, "name": Nullable(TEXT)}),
         "custom_tool_call": Record({"call_id": _ID, "name": NAME, "input": TEXT}, {**_CALL, "async": FLAG}),
-        "custom_tool_call_output": Record({"call_id": _ID, "output": _OUTPUT}, {"id": _ID, "caller": _CALLER}),
+        "custom_tool_call_output": Record(
+            {"call_id": _ID, "output": _OUTPUT}, {**_PASSED_THROUGH, "id": _ID, "caller": _CALLER}
+        ),
         "reasoning": Record(
             {"summary": ListOf(Tagged("type", {"summary_text": Record({"text": TEXT})}))},
             {
+                **_PASSED_THROUGH,
                 "id": _ID,
                 "content": Nullable(ListOf(Tagged("type", {"reasoning_text": Record({"text": TEXT})}))),
                 "encrypted_content": Nullable(TEXT),
