@@ -50,9 +50,10 @@ bench: $(VENV)/.development
 clean:
 	rm -rf $(VENV) $(OLD_SDKS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
-# Programs that tests call: certificates are made with openssl, an example is a curl script. A minimal Debian lacks them.
+# Programs that tests call: certificates are made with openssl, an example is a curl script, promtool (of Prometheus) reads
+# the metrics. A minimal Debian lacks them.
 tools:
-	@missing=; for tool in openssl curl git; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in openssl curl git prometheus; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	[ -z "$$missing" ] || (apt-get update -qq && apt-get install -y -qq $$missing)
 
 # A minimal Debian has Python without its venv module: fetch that package where `python3 -m venv` fails for its want.

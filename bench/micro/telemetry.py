@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.gateway.exchange import Attempt
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
 from llm_edge_agent.telemetry.logs import configure
@@ -50,6 +50,7 @@ class Sample:
     usage: TokenUsage | None = None
     cost_picodollars: int | None = None
     saved_picodollars: int = 0
+    prompt_cache: PromptCacheEffect = NO_EFFECT
     attempts: tuple[Attempt, ...] = (Attempt("openai", "gpt-5", 0.0),)
     memo: dict[str, Any] | None = None
     error: ErrorKind | None = None

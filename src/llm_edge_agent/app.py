@@ -1,7 +1,9 @@
 """Composition root: the only place where the edges meet."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig, ProviderConfig
@@ -25,8 +27,11 @@ from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
 from llm_edge_agent.telemetry.board import Board
+from llm_edge_agent.telemetry.exposition import Labels
+from llm_edge_agent.telemetry.families import EVICTION_REASONS
 from llm_edge_agent.telemetry.gauges import Published, decode
 from llm_edge_agent.telemetry.logs import LogSink, configure
+from llm_edge_agent.telemetry.loop_lag import LoopLag
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
 from llm_edge_agent.telemetry.redaction import Redactor
 from llm_edge_agent.telemetry.slots import SlotBlock
@@ -53,6 +58,7 @@ class AppState:
         pool: UpstreamPool,
         answers: Answers | None,
         exporting: Exports,
+        lag: LoopLag,
     ) -> None:
         self.config = config
         self.models = models
@@ -63,6 +69,8 @@ class AppState:
         self.pool = pool
         self.answers = answers
         self.exporting = exporting
+        self._lag = lag
+        lag.start()
 
     @property
     def max_body_bytes(self) -> int:
@@ -80,6 +88,7 @@ class AppState:
     async def close(self) -> None:
         """Closes upstream connections, sends what waits for a collector and flushes the log."""
         self.admin.serving = False
+        self._lag.stop()
         await self.pool.close()
         if self.exporting.close is not None:
             await self.exporting.close()
@@ -135,7 +144,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         max_response_bytes=config.max_response_bytes,
     )
     answers = _answers(config, metrics)
-    _register_gauges(metrics, pool, answers, logs)
+    lag = LoopLag()
+    _register_gauges(metrics, pool, upstreams, answers, logs, lag)
     if exporting.dropped is not None:
         metrics.gauge("llm_edge_traces_dropped_total", {}, exporting.dropped)
     ids = RequestIds()
@@ -156,7 +166,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
     observers = (metrics.observe, logs.access, *exporting.observers)
     handler = GatewayHandler(pipeline, admin, keyring, ids, observers, exporting.tracer)
-    return AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting)
+    return AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting, lag)
 
 
 def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -247,10 +257,35 @@ def _upstream(config: AppConfig, provider: ProviderConfig) -> Upstream:
     )
 
 
-def _register_gauges(metrics: Metrics, pool: UpstreamPool, answers: Answers | None, logs: LogSink) -> None:
+def _register_gauges(
+    metrics: Metrics,
+    pool: UpstreamPool,
+    upstreams: Mapping[str, Upstream],
+    answers: Answers | None,
+    logs: LogSink,
+    lag: LoopLag,
+) -> None:
     metrics.gauge("llm_edge_log_lines_dropped", {}, lambda: logs.dropped)
-    metrics.gauge("llm_edge_upstream_connections", {"state": "in_use"}, lambda: pool.in_use)
-    metrics.gauge("llm_edge_upstream_connections", {"state": "idle"}, lambda: pool.idle)
+    metrics.gauge("llm_edge_event_loop_lag_seconds", {}, lag.worst_s, merge="max")
+    metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, upstreams))
+    metrics.mirror("llm_edge_upstream_connections_opened_total", lambda: pool.connections_opened)
+    metrics.mirror("llm_edge_upstream_reconnects_total", lambda: pool.requests_retried_stale)
     if answers is not None:
         metrics.gauge("llm_edge_cache_entries", {"tier": "l1"}, answers.entries)
         metrics.gauge("llm_edge_cache_bytes", {"tier": "l1"}, answers.weight)
+        for reason in EVICTION_REASONS:
+            metrics.mirror_evictions("l1", reason, partial(answers.evicted, reason))
+
+
+def _connections(pool: UpstreamPool, upstreams: Mapping[str, Upstream]) -> dict[Labels, float]:
+    """By provider and state. Where two providers have one address, its connections are shown as the first one's."""
+    found: dict[Labels, float] = {}
+    seen: set[tuple[bool, str, int]] = set()
+    for name, upstream in upstreams.items():
+        origin = upstream.origin
+        place = (origin.tls, origin.host, origin.port)
+        in_use, idle = pool.connections_to(origin) if place not in seen else (0, 0)
+        seen.add(place)
+        for state, count in (("in_use", in_use), ("idle", idle)):
+            found[("provider", name), ("state", state)] = count
+    return found

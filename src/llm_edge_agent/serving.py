@@ -13,10 +13,13 @@ import uvloop
 
 from llm_edge_agent.app import AppState, Seat, initialize_app_state, shared_counters
 from llm_edge_agent.config import AppConfig
+from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.routes import MetricsHandler
 from llm_edge_agent.http.server import Server
 from llm_edge_agent.http.workers import READY, Death, Supervisor, attend, bind_slots, close_all
 from llm_edge_agent.telemetry.board import Board
+from llm_edge_agent.telemetry.exposition import Labels
+from llm_edge_agent.telemetry.families import ENDPOINTS, OTHER
 from llm_edge_agent.telemetry.gauges import Published, encode
 from llm_edge_agent.telemetry.logs import write_record
 
@@ -46,7 +49,22 @@ class GatewayServer:
         self._metrics: Server | None = None
         if _has_metrics_port(state.config):
             self._metrics = Server(MetricsHandler(state.admin), state.config.server)
-        state.metrics.gauge("llm_edge_active_requests", {}, lambda: self._api.in_flight)
+        metrics = state.metrics
+        metrics.gauge_group("llm_edge_active_requests", self._active)
+        metrics.gauge("llm_edge_connections", {}, lambda: self._api.connections)
+        metrics.mirror("llm_edge_accept_errors_total", lambda: sum(each.accept_errors for each in self._servers()))
+        metrics.mirror("llm_edge_connections_refused_total", lambda: self._api.refused_connections)
+
+    def _servers(self) -> list[Server]:
+        return [self._api] if self._metrics is None else [self._api, self._metrics]
+
+    def _active(self) -> dict[Labels, float]:
+        """Requests being served, by endpoint."""
+        found: dict[Labels, float] = {(("endpoint", name),): 0 for name in ENDPOINTS}
+        for request in self._api.requests():
+            exchange = request.context
+            found[("endpoint", exchange.endpoint if isinstance(exchange, Exchange) else OTHER),] += 1
+        return found
 
     async def start(self) -> None:
         """Binds. Raises OSError (address in use, ...) with nothing left open."""

@@ -64,3 +64,15 @@ def test_entries_nobody_reads_expire_earlier() -> None:
         time.sleep(0.2)
         assert memory.get(b"read") is not None
     assert memory.get(b"idle") is None
+
+
+def test_who_left_is_counted_by_reason() -> None:
+    memory = cache(max_entries=10)
+    for number in range(30):
+        memory.set(b"%d" % number, Item(1), ttl_s=60)
+    held = memory.entries()
+    assert memory.evictions["size"] == 30 - held > 0
+    kept = next(key for number in range(30) if memory.get(key := b"%d" % number) is not None)
+    memory.set(kept, Item(1), ttl_s=60)
+    memory.entries()
+    assert memory.evictions["replaced"] == 1

@@ -465,3 +465,24 @@ async def test_an_impossible_name_is_a_dns_failure(secret: str) -> None:
 
 def test_every_reason_is_told_in_words_of_ours() -> None:
     assert all(re.fullmatch("[a-z_]+", reason.value) for reason in FailureReason)
+
+
+async def test_connections_are_told_apart_by_where_they_lead() -> None:
+    release = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await release.wait()
+        await peer.send(HELLO)
+        await peer.request()
+
+    async with upstream(script) as server, upstream(once(HELLO)) as other, pool_of() as pool:
+        assert pool.connections_to(server.origin()) == (0, 0)
+        pending = asyncio.ensure_future(pool.send(server.origin(), b"POST", b"/", b"", b"{}", PATIENT))
+        await eventually(lambda: pool.connections_to(server.origin()) == (1, 0))
+        assert pool.connections_to(other.origin()) == (0, 0)
+        release.set()
+        await (await pending).read()
+        await eventually(lambda: pool.connections_to(server.origin()) == (0, 1))
+        await pool.close()
+        assert pool.connections_to(server.origin()) == (0, 0)

@@ -21,6 +21,15 @@ def test_registering_again_replaces() -> None:
     assert book.values() == {"lag": {(): 2}}
 
 
+def test_a_group_is_asked_once_for_all_its_values() -> None:
+    book = GaugeBook()
+    book.register_group("active", lambda: {(("endpoint", "chat"),): 2, (("endpoint", "other"),): 0}, "sum")
+    book.register_group("broken", lambda: {(): broken()}, "sum")
+    assert book.values() == {"active": {(("endpoint", "chat"),): 2, (("endpoint", "other"),): 0}}
+    others = [Published(1, {"active": [((("endpoint", "chat"),), 3)]})]
+    assert book.merged(others)["active"] == {(("endpoint", "chat"),): 5, (("endpoint", "other"),): 0}
+
+
 def test_values_of_workers_add_up_or_the_largest_counts() -> None:
     book = GaugeBook()
     book.register("connections", {}, lambda: 2, "sum")

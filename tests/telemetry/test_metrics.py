@@ -1,3 +1,5 @@
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,10 +19,12 @@ from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage, usd
 from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
 from llm_edge_agent.telemetry.metrics import Metrics
-from tests.telemetry.exchanges import Finished, as_protocol, failed, hit
+from llm_edge_agent.telemetry.spending import MOST_TOKENS
+from tests.telemetry.exchanges import Finished, Tried, as_protocol, failed, hit
 
 parse_openmetrics: Callable[[str], Iterable[Metric]] = _parse_openmetrics
 PROVIDERS = ("openai", "anthropic")
+HISTOGRAM = re.compile(r"_(?:seconds|per_second)_(?:bucket|sum|count)")
 MODELS = ("gpt-5", "claude-opus-5-5")
 
 
@@ -39,7 +43,7 @@ def moved(metrics: Metrics, *exchanges: Finished) -> dict[str, str]:
     for exchange in exchanges:
         metrics.observe(as_protocol(exchange))
     after = series(metrics)
-    return {name: value for name, value in after.items() if before.get(name) != value and "_seconds_" not in name}
+    return {name: value for name, value in after.items() if before.get(name) != value and not HISTOGRAM.search(name)}
 
 
 def test_a_cached_answer_moves_exactly_these() -> None:
@@ -315,7 +319,7 @@ def test_what_a_provider_claims_can_fill_a_counter_but_not_break_it() -> None:
         metrics.observe(as_protocol(Finished(usage=absurd, cost_picodollars=10**40)))
     printed = series(metrics)
     labels = 'provider="openai",model="gpt-5"'
-    assert printed[f'llm_edge_tokens_prompt_total{{{labels},kind="uncached"}}'] == str(2**63 - 1)
+    assert printed[f'llm_edge_tokens_prompt_total{{{labels},kind="uncached"}}'] == str(3 * MOST_TOKENS)
     assert printed[f'llm_edge_tokens_completion_total{{{labels},kind="text"}}'] == "0"
     requests = 'endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="false",cache="miss"'
     assert printed[f"llm_edge_requests_total{{{requests}}}"] == "3"
@@ -334,6 +338,7 @@ def test_the_series_of_known_providers_exist_at_zero() -> None:
     assert {value for name, value in printed.items() if "build_info" not in name} <= {
         "0",
         "0.0",
+        "0.000",
         "0.000000",
         "0.000000000",
     }
@@ -368,9 +373,98 @@ def test_gauges_are_asked_at_each_scrape_and_replaced_by_name_and_labels() -> No
     assert series(metrics)['llm_edge_cache_entries{tier="l1"}'] == "5"
 
 
+def test_the_gateways_own_time_is_all_but_the_waiting_for_providers() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    metrics.observe(as_protocol(Finished(duration_s=0.75, upstream_s=0.5)))
+    metrics.observe(as_protocol(hit(duration_s=0.00004)))
+    metrics.observe(as_protocol(Finished(duration_s=0.2, upstream_s=0.2001)))  # clocks are read one after the other
+    metrics.observe(as_protocol(failed(ErrorKind.UPSTREAM_TIMEOUT)))
+    metrics.observe(as_protocol(Finished(cache="join", upstream_s=None)))
+    metrics.observe(as_protocol(Finished(endpoint="models", provider=None, model=None, cache="none", upstream_s=None)))
+    printed = series(metrics)
+    name = "llm_edge_overhead_seconds"
+    assert printed[f'{name}_sum{{cache="miss"}}'] == "0.250000"
+    assert printed[f'{name}_count{{cache="miss"}}'] == "2"
+    assert printed[f'{name}_bucket{{cache="miss",le="5e-05"}}'] == "1"
+    assert printed[f'{name}_sum{{cache="hit"}}'] == "0.000040"
+    assert printed[f'{name}_count{{cache="bypass"}}'] == "0"
+
+
+def test_speed_is_of_tokens_while_they_came() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    usage = TokenUsage(prompt_tokens=5, completion_tokens=101)
+    metrics.observe(as_protocol(Finished(stream=True, ttft_s=0.5, duration_s=2.5, upstream_s=2.4, usage=usage)))
+    metrics.observe(as_protocol(Finished(duration_s=2.1, upstream_s=2.0, usage=usage)))
+    one = TokenUsage(prompt_tokens=5, completion_tokens=1)
+    metrics.observe(as_protocol(Finished(stream=True, ttft_s=0.5, duration_s=0.5, usage=one)))
+    metrics.observe(as_protocol(failed(ErrorKind.STREAM_INTERRUPTED, status=200, ttft_s=0.1, usage=usage)))
+    metrics.observe(as_protocol(Finished(usage=TokenUsage(prompt_tokens=1, completion_tokens=10**30))))
+    printed = series(metrics)
+    labels = 'provider="openai",model="gpt-5"'
+    assert printed[f"llm_edge_tokens_per_second_count{{{labels}}}"] == "3"
+    assert printed[f"llm_edge_tokens_per_second_sum{{{labels}}}"] == "1000100.500"
+    assert printed[f'llm_edge_tokens_per_second_bucket{{{labels},le="60.0"}}'] == "2"
+
+
+def test_every_attempt_counts_as_its_providers_and_says_where_the_next_one_went() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    attempts = (
+        Tried("openai", "gpt-5", 0.0, 0.1, 503, ErrorKind.UPSTREAM_OVERLOADED),
+        Tried("openai", "gpt-5", 0.2, 0.5, None, ErrorKind.UPSTREAM_CONNECTION),
+        Tried("anthropic", "claude-opus-5-5", 0.5, 1.5, 200),
+    )
+    answer = Finished(
+        provider="anthropic", model="claude-opus-5-5", duration_s=1.6, upstream_s=1.0, attempts=attempts,
+        usage=TokenUsage(prompt_tokens=1, completion_tokens=10),
+    )  # fmt: skip
+    metrics.observe(as_protocol(answer))
+    printed = series(metrics)
+    assert printed['llm_edge_provider_errors_total{provider="openai",error_type="overloaded",status="503"}'] == "1"
+    assert printed['llm_edge_provider_errors_total{provider="openai",error_type="connect",status="none"}'] == "1"
+    assert printed['llm_edge_retries_total{provider="openai",reason="overloaded"}'] == "1"
+    assert printed['llm_edge_fallbacks_total{from="openai",to="anthropic"}'] == "1"
+    latency = "llm_edge_provider_latency_seconds"
+    assert printed[f'{latency}_sum{{provider="openai",model="other",outcome="error"}}'] == "0.400000"
+    claude = 'provider="anthropic",model="claude-opus-5-5"'
+    assert printed[f'{latency}_sum{{{claude},outcome="ok"}}'] == "1.000000"
+    assert printed['llm_edge_overhead_seconds_sum{cache="miss"}'] == "0.200000"
+    assert printed[f"llm_edge_tokens_per_second_sum{{{claude}}}"] == "10.000"
+    assert not any(name.startswith("llm_edge_request_errors_total") and value != "0" for name, value in printed.items())
+
+
+def test_counts_kept_elsewhere_outlive_who_kept_them() -> None:
+    block = Metrics.shared_block(PROVIDERS, MODELS, workers=2)
+    kept = [3]
+    first = Metrics(PROVIDERS, MODELS, block=block, slot=0)
+    first.mirror("llm_edge_accept_errors_total", lambda: kept[0])
+    first.mirror_evictions("l1", "size", lambda: 10 * kept[0])
+    first.gauge_values()
+    kept[0] = 5
+    first.gauge_values()
+    second = Metrics(PROVIDERS, MODELS, block=block, slot=0)  # takes the dead one's place, and begins at 0
+    second.mirror("llm_edge_accept_errors_total", lambda: 1)
+    assert series(second)["llm_edge_accept_errors_total"] == "6"
+    assert series(second)["llm_edge_accept_errors_total"] == "6"
+    assert series(second)['llm_edge_cache_evictions_total{tier="l1",reason="size"}'] == "50"
+
+
+def test_promtool_has_nothing_to_say() -> None:
+    promtool = shutil.which("promtool")
+    assert promtool is not None, "promtool is missing: make tools installs it"
+    metrics = Metrics(PROVIDERS, MODELS)
+    metrics.gauge("llm_edge_event_loop_lag_seconds", {}, lambda: 0.25)
+    for exchange in (Finished(usage=TokenUsage(prompt_tokens=1), cost_picodollars=1), hit(saved_picodollars=1)):
+        metrics.observe(as_protocol(exchange))
+    found = subprocess.run(
+        [promtool, "check", "metrics"], input=metrics.render(None)[0], capture_output=True, check=False
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
+
+
 FORKED = """
 import os
 from llm_edge_agent.telemetry.metrics import Metrics
+from llm_edge_agent.telemetry.spending import MOST_TOKENS
 from tests.telemetry.exchanges import Finished, hit
 
 LISTS = (("openai", "anthropic"), ("gpt-5", "claude-opus-5-5"))

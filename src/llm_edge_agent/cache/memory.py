@@ -1,5 +1,6 @@
 """L1: answers in this process's memory, admitted and evicted by W-TinyLFU, bounded in entries and in bytes."""
 
+from collections import Counter
 from typing import Generic, Protocol, TypeVar
 
 from moka_py import Moka
@@ -34,7 +35,15 @@ class MemoryCache(Generic[V]):
         def weigh(_key: bytes, value: V) -> int:
             return max(floor, value.weight_bytes)
 
-        self._moka: Moka[bytes, V] = Moka(max_bytes, ttl=ttl_s, tti=min(tti_s, ttl_s), weigher=weigh)
+        self.evictions: Counter[str] = Counter()
+        """Entries that left, by reason: expired, explicit (cleared), replaced, size."""
+
+        def left(_key: bytes, _value: V, reason: str) -> None:
+            self.evictions[reason] += 1
+
+        self._moka: Moka[bytes, V] = Moka(
+            max_bytes, ttl=ttl_s, tti=min(tti_s, ttl_s), eviction_listener=left, weigher=weigh
+        )
         self.get = self._moka.get
         """The value under a key, or None. Bound here: one call fewer on the hottest path."""
 

@@ -114,3 +114,7 @@ class Answers:
     def weight(self) -> int:
         """Bytes held, by the cache's own weighing."""
         return self._memory.weight()
+
+    def evicted(self, reason: str) -> int:
+        """Entries that left memory for a reason (see `MemoryCache.evictions`)."""
+        return self._memory.evictions[reason]

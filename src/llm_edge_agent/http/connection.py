@@ -97,6 +97,11 @@ class Connection(asyncio.Protocol):
         """Bytes the client had taken when the write buffer was last looked at; -1: not looked at yet."""
         self._progress_s = 0.0
 
+    @property
+    def request(self) -> Request | None:
+        """The request that is being answered."""
+        return self._request
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if not self._inbound.join(self):

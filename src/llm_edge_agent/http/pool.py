@@ -65,6 +65,11 @@ class UpstreamPool:
     def idle(self) -> int:
         return sum(len(stack.idle) for stack in self._stacks.values())
 
+    def connections_to(self, origin: Origin) -> tuple[int, int]:
+        """How many connections to the host and port of an origin are in use (or being closed), and idle."""
+        stack = self._stacks.get((origin.tls, origin.host, origin.port))
+        return (stack.open - len(stack.idle), len(stack.idle)) if stack is not None else (0, 0)
+
     async def send(
         self,
         origin: Origin,
@@ -188,13 +193,14 @@ class UpstreamPool:
 class _Stack:
     """The idle connections to one host and port, the last used on top. `client.Keeper` of all its connections."""
 
-    __slots__ = ("_pool", "host", "idle", "port", "tls")
+    __slots__ = ("_pool", "host", "idle", "open", "port", "tls")
 
     def __init__(self, pool: UpstreamPool, tls: bool, host: str, port: int) -> None:
         self._pool = pool
         self.tls = tls
         self.host = host
         self.port = port
+        self.open = 0
         self.idle: list[UpstreamConnection] = []
 
     def finished(self, connection: UpstreamConnection, reusable: bool) -> None:
@@ -212,9 +218,11 @@ class _Stack:
             self.idle.remove(connection)
 
     def made(self, connection: UpstreamConnection) -> None:
+        self.open += 1
         self._pool.made(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
+        self.open -= 1
         self._pool.lost(connection)
 
 

@@ -10,7 +10,7 @@ from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.connection import Connection
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.inbound import Inbound
-from llm_edge_agent.http.messages import Handler
+from llm_edge_agent.http.messages import Handler, Request
 from llm_edge_agent.http.tasks import spawn
 
 BACKLOG = 4096
@@ -51,6 +51,12 @@ class Server:
     @property
     def connections(self) -> int:
         return len(self._inbound.connections) if self._inbound is not None else 0
+
+    def requests(self) -> list[Request]:
+        """Those in flight. Looks at every connection: for whoever asks now and then."""
+        if self._inbound is None:
+            return []
+        return [request for each in self._inbound.connections if (request := each.request) is not None]
 
     @property
     def refused_connections(self) -> int:

@@ -16,6 +16,8 @@ from llm_edge_agent.telemetry.families import (
     COMPLETION_TEXT,
     COST,
     DURATION,
+    KEPT_ELSEWHERE,
+    OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
     PROMPT_READ,
     PROMPT_SAVED,
@@ -24,6 +26,7 @@ from llm_edge_agent.telemetry.families import (
     PROMPT_WRITE,
     PROVIDER_LATENCY,
     SAVED,
+    SPEED,
     TTFT,
     Families,
     Family,
@@ -125,6 +128,22 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
         ),
         _CounterSpec("llm_edge_translation_warnings_total", "Members dropped or changed on the way.", f.warnings),
         _CounterSpec("llm_edge_stream_interruptions_total", "Streams cut before their end.", f.interruptions),
+        _HistogramSpec(
+            "llm_edge_overhead_seconds",
+            "What the gateway itself took of an answered request: all but the time spent waiting for providers.",
+            f.overhead,
+            OVERHEAD,
+        ),
+        _HistogramSpec(
+            "llm_edge_tokens_per_second",
+            "Completion tokens a second: of a stream from its first token on, else of the whole answer.",
+            f.speed,
+            SPEED,
+        ),
+        _CounterSpec("llm_edge_retries_total", "Further attempts at the same provider, by what failed.", f.retries),
+        _CounterSpec("llm_edge_fallbacks_total", "Attempts that went on to another provider.", f.fallbacks),
+        _CounterSpec("llm_edge_cache_evictions_total", "Entries that left a cache tier.", f.evictions),
+        *(_CounterSpec(name, help_text, f.kept_elsewhere[name]) for name, help_text in KEPT_ELSEWHERE),
     )
 
 
@@ -174,7 +193,7 @@ def _starts(spec: _CounterSpec | _HistogramSpec, key: int) -> tuple[str, ...]:
     labels: Labels = tuple(zip(spec.family.labels, spec.family.values(key), strict=True))
     if isinstance(spec, _CounterSpec):
         return tuple(_series(spec.name, (*labels, *extra)) for extra, _ in spec.parts)
-    bounds = [repr(bound) for bound in spec.histogram.bounds_s] + ["+Inf"]
+    bounds = [repr(bound) for bound in spec.histogram.limits] + ["+Inf"]
     buckets = [_series(f"{spec.name}_bucket", (*labels, ("le", bound))) for bound in bounds]
     return (*buckets, _series(f"{spec.name}_count", labels), _series(f"{spec.name}_sum", labels))
 
@@ -194,8 +213,8 @@ def _histogram_lines(lines: list[str], histogram: Histogram, starts: tuple[str, 
         total += row[i]
         lines.append(f"{starts[i]}{total}\n")
     lines.append(f"{starts[buckets]}{total}\n")
-    whole, ticks = divmod(row[buckets], histogram.ticks_per_s)
-    digits = len(str(histogram.ticks_per_s)) - 1
+    whole, ticks = divmod(row[buckets], histogram.ticks_per_unit)
+    digits = len(str(histogram.ticks_per_unit)) - 1
     lines.append(f"{starts[buckets + 1]}{whole}.{ticks:0{digits}d}\n")
 
 
@@ -206,11 +225,12 @@ def _number(value: float) -> str:
 
 
 GAUGE_HELP = {
-    "llm_edge_active_requests": "Requests being served.",
+    "llm_edge_active_requests": "Requests being served, by endpoint.",
     "llm_edge_build_info": "Always 1; the labels say what runs.",
     "llm_edge_cache_bytes": "Bytes held by a cache tier.",
     "llm_edge_cache_entries": "Answers held by a cache tier.",
     "llm_edge_connections": "Open client connections.",
+    "llm_edge_event_loop_lag_seconds": "How late the event loop was at its worst in the last 15 to 30 seconds.",
     "llm_edge_upstream_connections": "Connections to providers, by state.",
     "llm_edge_log_lines_dropped": "Log lines lost because their reader was too slow or gone.",
     "llm_edge_worker_restarts_total": "Worker processes that died and were replaced.",

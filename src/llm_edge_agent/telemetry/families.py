@@ -70,7 +70,26 @@ CACHE_BUCKETS_S = (
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
 )  # fmt: skip
 
+OVERHEAD_BUCKETS_S = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0,
+)  # fmt: skip
+SPEED_BUCKETS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2500.0)
+
+RETRY_REASONS = ("connect", "overloaded", "rate_limit_upstream", "timeout", "upstream_5xx", OTHER)
+EVICTION_REASONS = ("expired", "explicit", "replaced", "size")
+KEPT_ELSEWHERE = (
+    ("llm_edge_accept_errors_total", "Connections that could not be accepted for want of descriptors or memory."),
+    ("llm_edge_connections_refused_total", "Connections closed on arrival because MAX_CONNECTIONS were open."),
+    ("llm_edge_upstream_connections_opened_total", "Connections opened to providers."),
+    (
+        "llm_edge_upstream_reconnects_total",
+        "Requests sent again because the provider had closed the idle connection they went out on.",
+    ),
+)
+"""Counters without labels that others keep in this process (see `Metrics.mirror`), and what they count."""
+
 US_PER_S = 10**6
+MILLI = 10**3
 NS_PER_S = 10**9
 
 
@@ -81,10 +100,11 @@ class Histogram:
     full after ten days of ten thousand open streams), nanoseconds where one caller at a time measures.
     """
 
-    def __init__(self, bounds_s: Sequence[float], ticks_per_s: int) -> None:
-        self.bounds_s = tuple(bounds_s)
-        self.ticks_per_s = ticks_per_s
-        self.bounds = tuple(round(bound * ticks_per_s) for bound in bounds_s)
+    def __init__(self, limits: Sequence[float], ticks_per_unit: int) -> None:
+        """`limits`: of the buckets, in the unit that the name of the metric says."""
+        self.limits = tuple(limits)
+        self.ticks_per_unit = ticks_per_unit
+        self.bounds = tuple(round(limit * ticks_per_unit) for limit in limits)
         self.sum_cell = len(self.bounds) + 1
         self.width = len(self.bounds) + 2
 
@@ -93,6 +113,8 @@ DURATION = Histogram(DURATION_BUCKETS_S, US_PER_S)
 PROVIDER_LATENCY = Histogram(PROVIDER_BUCKETS_S, US_PER_S)
 TTFT = Histogram(TTFT_BUCKETS_S, US_PER_S)
 CACHE_LATENCY = Histogram(CACHE_BUCKETS_S, NS_PER_S)
+OVERHEAD = Histogram(OVERHEAD_BUCKETS_S, US_PER_S)
+SPEED = Histogram(SPEED_BUCKETS, MILLI)
 
 PROMPT_UNCACHED, PROMPT_READ, PROMPT_WRITE, COMPLETION_TEXT, COMPLETION_REASONING = range(5)
 COST, SAVED, PROMPT_SAVED, PROMPT_SURCHARGE = 5, 7, 9, 11
@@ -166,6 +188,12 @@ class Families:
         self.ttft = Family(10, TTFT.width, (provider, model))
         self.warnings = Family(11, 1, (("field", WARNING_FIELDS),))
         self.interruptions = Family(12, 1, (("by", INTERRUPTED_BY),))
+        self.overhead = Family(40, OVERHEAD.width, (cache,))
+        self.speed = Family(41, SPEED.width, (provider, model))
+        self.retries = Family(42, 1, (provider, ("reason", RETRY_REASONS)))
+        self.fallbacks = Family(43, 1, (("from", provider[1]), ("to", provider[1])))
+        self.evictions = Family(44, 1, (tier, ("reason", EVICTION_REASONS)))
+        self.kept_elsewhere = {name: Family(45 + i, 1, ()) for i, (name, _) in enumerate(KEPT_ELSEWHERE)}
 
     def fingerprint(self) -> int:
         """A number for these lists, never 0: keys made from one set of lists are noise in another."""

@@ -32,11 +32,17 @@ class GaugeBook:
 
     def __init__(self) -> None:
         self._callbacks: dict[str, dict[Labels, Callable[[], float]]] = {}
+        self._groups: dict[str, Callable[[], Mapping[Labels, float]]] = {}
         self._merges: dict[str, Merge] = {}
 
     def register(self, name: str, labels: Mapping[str, str], callback: Callable[[], float], merge: Merge) -> None:
         """The same name and labels again replace what was there."""
         self._callbacks.setdefault(name, {})[tuple(sorted(labels.items()))] = callback
+        self._merges[name] = merge
+
+    def register_group(self, name: str, callback: Callable[[], Mapping[Labels, float]], merge: Merge) -> None:
+        """Every value of a name from one callback. The same name again replaces it."""
+        self._groups[name] = callback
         self._merges[name] = merge
 
     def values(self) -> dict[str, dict[Labels, float]]:
@@ -49,6 +55,11 @@ class GaugeBook:
                     values[labels] = +callback()
                 except Exception:  # noqa: S112  a broken gauge must not hide every other figure
                     continue
+        for name, group in self._groups.items():
+            try:
+                found[name] = dict(group())
+            except Exception:  # noqa: S112  likewise
+                continue
         return found
 
     def merged(self, others: "list[Published]") -> dict[str, dict[Labels, float]]:

@@ -14,6 +14,7 @@ import platform
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -21,8 +22,8 @@ from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.core.pricing import NO_EFFECT, TokenUsage
+from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.exposition import OPENMETRICS, Exposition, Labels, money, negotiate, render_gauges
 from llm_edge_agent.telemetry.families import (
     CACHE_LATENCY,
@@ -32,9 +33,11 @@ from llm_edge_agent.telemetry.families import (
     COMPLETION_TEXT,
     COST,
     DURATION,
+    MILLI,
     NONE,
     NS_PER_S,
     OTHER,
+    OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
     PROMPT_READ,
     PROMPT_SAVED,
@@ -43,6 +46,7 @@ from llm_edge_agent.telemetry.families import (
     PROMPT_WRITE,
     PROVIDER_LATENCY,
     SAVED,
+    SPEED,
     TTFT,
     US_PER_S,
     Families,
@@ -52,12 +56,15 @@ from llm_edge_agent.telemetry.gauges import GaugeBook, Merge, Published
 from llm_edge_agent.telemetry.processes import ProcessesCollector
 from llm_edge_agent.telemetry.rows import Rows, preset_keys
 from llm_edge_agent.telemetry.slots import WIDTH_MASK, Cells, SlotBlock
+from llm_edge_agent.telemetry.spending import MOST_TOKENS, tokens_of
 from llm_edge_agent.version import __version__
 
 SPARE_CELLS = 65_536
 """Room of a slot beyond the rows it starts with."""
 _MAX_KEPT_OUTCOMES = 8192
 _MAX_CELL = 2**63 - 1
+_MAX_SPEED = 10**9
+"""Thousandths of a token a second: what a provider claims to have made cannot fill the sum of a histogram."""
 
 Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None, int | None]
 
@@ -82,17 +89,35 @@ class Totals:
 class _Moves:
     """The cells that one outcome moves. An index of None: this outcome has no such series."""
 
-    __slots__ = ("counters", "duration", "duration_sum", "generation", "provider_latency", "ttft")
+    __slots__ = (
+        "counters",
+        "duration",
+        "duration_sum",
+        "generation",
+        "overhead",
+        "provider_latency",
+        "speed",
+        "ttft",
+    )
 
     def __init__(
-        self, generation: int, counters: tuple[int, ...], duration: int, provider_latency: int | None, ttft: int
+        self,
+        generation: int,
+        counters: tuple[int, ...],
+        duration: int,
+        overhead: int | None,
+        provider_latency: int | None,
+        ttft: int,
+        speed: int | None,
     ) -> None:
         self.generation = generation
         self.counters = counters
         self.duration = duration
         self.duration_sum = duration + DURATION.sum_cell
+        self.overhead = overhead
         self.provider_latency = provider_latency
         self.ttft = ttft
+        self.speed = speed
 
 
 class Metrics:
@@ -134,6 +159,7 @@ class Metrics:
             for tier in tiers
             for op in CACHE_OPERATIONS
         }
+        self._mirrored: list[_Mirrored] = []
         self._gauges = GaugeBook()
         self._peers = peers
         self._runtime = CollectorRegistry()
@@ -170,12 +196,20 @@ class Metrics:
         cells = self._cells
         for cell in moves.counters:
             cells[cell] += 1
-        ticks = int(exchange.duration_s * US_PER_S)
+        duration_s = exchange.duration_s
+        ticks = int(duration_s * US_PER_S)
         cells[moves.duration + bisect_left(DURATION.bounds, ticks)] += 1
         cells[moves.duration_sum] += ticks
-        upstream_s = exchange.upstream_s
-        if upstream_s is not None and moves.provider_latency is not None:
-            ticks = int(upstream_s * US_PER_S)
+        upstream_s = last_s = exchange.upstream_s
+        if len(exchange.attempts) > 1:
+            upstream_s, last_s = self._earlier_attempts(exchange.attempts)
+        overhead = moves.overhead
+        if overhead is not None:
+            ticks = max(0, int((duration_s - (upstream_s or 0.0)) * US_PER_S))
+            cells[overhead + bisect_left(OVERHEAD.bounds, ticks)] += 1
+            cells[overhead + OVERHEAD.sum_cell] += ticks
+        if last_s is not None and moves.provider_latency is not None:
+            ticks = int(last_s * US_PER_S)
             cells[moves.provider_latency + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
             cells[moves.provider_latency + PROVIDER_LATENCY.sum_cell] += ticks
         ttft_s = exchange.ttft_s
@@ -183,9 +217,41 @@ class Metrics:
             ticks = int(ttft_s * US_PER_S)
             cells[moves.ttft + bisect_left(TTFT.bounds, ticks)] += 1
             cells[moves.ttft + TTFT.sum_cell] += ticks
+        if usage is not None and moves.speed is not None:
+            # Of a stream: from its first token on, which the tokens after it took.
+            tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
+            took_s = last_s if ttft_s is None else duration_s - ttft_s
+            if tokens > 0 and took_s:
+                ticks = int(min(tokens * MILLI / max(took_s, 1e-6), _MAX_SPEED))
+                cells[moves.speed + bisect_left(SPEED.bounds, ticks)] += 1
+                cells[moves.speed + SPEED.sum_cell] += ticks
         if exchange.warnings:
             for warning in exchange.warnings:
                 cells[self._rows.warning(warning)] += 1
+
+    def _earlier_attempts(self, attempts: Sequence[FinishedAttempt]) -> tuple[float, float]:
+        """Counts what led from one attempt to the next, and each but the last as its provider's; the exchange speaks
+        for the last. Returns the seconds that all and that the last of them took."""
+        cells, rows = self._cells, self._rows
+        total_s = 0.0
+        for earlier, later in pairwise(attempts):
+            took_s = _took_s(earlier)
+            total_s += took_s
+            label = OTHER
+            if earlier.error is not None:
+                label = earlier.error.value.label
+                row = rows.histogram(self._families.provider_latency, earlier.provider, earlier.upstream_model, "error")
+                ticks = int(took_s * US_PER_S)
+                cells[row + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
+                cells[row + PROVIDER_LATENCY.sum_cell] += ticks
+                if earlier.error.value.fault == "upstream":
+                    cells[rows.provider_error(earlier.provider, label, earlier.status)] += 1
+            if earlier.provider == later.provider:
+                cells[rows.retry(earlier.provider, label)] += 1
+            else:
+                cells[rows.fallback(earlier.provider, later.provider)] += 1
+        last_s = _took_s(attempts[-1])
+        return total_s + last_s, last_s
 
     def _moves_of(self, exchange: FinishedExchange) -> _Moves:
         outcome = (
@@ -226,14 +292,33 @@ class Metrics:
         says what the values of several workers make: their sum, or the largest of them."""
         self._gauges.register(name, labels, callback, merge)
 
+    def gauge_group(self, name: str, callback: Callable[[], Mapping[Labels, float]], *, merge: Merge = "sum") -> None:
+        """As `gauge`, for values that are told together, by their labels in the order of the labels' names."""
+        self._gauges.register_group(name, callback, merge)
+
+    def mirror(self, name: str, count: Callable[[], int]) -> None:
+        """A counter that somebody else keeps in this process, by its name in `families.KEPT_ELSEWHERE`. What it grew
+        by is moved into this worker's slot whenever gauges are asked, so that it outlives the worker."""
+        self._mirrored.append(_Mirrored(count, self._rows.require(self._families.kept_elsewhere[name])))
+
+    def mirror_evictions(self, tier: Literal["l1", "l2"], reason: str, count: Callable[[], int]) -> None:
+        """The same for the entries that left a cache tier. KeyError for a reason that is not in the list."""
+        self._mirrored.append(_Mirrored(count, self._rows.require(self._families.evictions, tier, reason)))
+
     def gauge_values(self) -> dict[str, dict[Labels, float]]:
         """This worker's own gauges."""
+        self._move_mirrored()
         return self._gauges.values()
+
+    def _move_mirrored(self) -> None:
+        for mirrored in self._mirrored:
+            mirrored.move(self._cells)
 
     def render(self, accept: str | None) -> tuple[bytes, str]:
         """The exposition of all workers and its content type, by the Accept header."""
         content_type = negotiate(accept)
         openmetrics = content_type == OPENMETRICS
+        self._move_mirrored()
         own = self._exposition.render(self._block.sums(), openmetrics=openmetrics)
         values = self._gauges.merged(self._peers() if self._peers is not None else [])
         gauges = render_gauges(values, openmetrics=openmetrics)
@@ -298,12 +383,16 @@ class Metrics:
         elif error.value.fault == "upstream":
             latency = rows.histogram(families.provider_latency, provider, model, "error")
             counters.append(rows.provider_error(provider, error.value.label, upstream_status))
+        answered = error is None and status < 400 and endpoint in COMPLETION_ENDPOINTS
         moves = _Moves(
             self._generation,
             tuple(counters),
             rows.duration(endpoint, provider, status_class, shown_cache),
+            # Who joined another's request waited for a provider, too, and nobody knows how long.
+            rows.require(families.overhead, shown_cache) if answered and cache != "join" else None,
             latency,
             rows.histogram(families.ttft, provider, model),
+            rows.histogram(families.speed, provider, model) if answered and cache != "join" else None,
         )
         if len(self._moves) >= _MAX_KEPT_OUTCOMES:
             self._moves.clear()
@@ -326,37 +415,56 @@ class Metrics:
                 self._spend.clear()
             row = self._spend[provider, model] = self._rows.spend(provider, model)
         cells = self._cells
-        if (
-            usage is not None
-            and not (usage.cache_read_tokens or usage.cache_write_tokens or usage.cache_write_1h_tokens)
-            and not usage.reasoning_tokens
-            and usage.prompt_tokens >= 0
-            and usage.completion_tokens >= 0
-        ):
-            _add(cells, row + PROMPT_UNCACHED, usage.prompt_tokens)
-            _add(cells, row + COMPLETION_TEXT, usage.completion_tokens)
-        elif usage is not None:
-            prompt, completion = max(0, usage.prompt_tokens), max(0, usage.completion_tokens)
-            read = min(max(0, usage.cache_read_tokens), prompt)
-            written = min(max(0, usage.cache_write_tokens + usage.cache_write_1h_tokens), prompt - read)
-            reasoning = min(max(0, usage.reasoning_tokens), completion)
-            _add(cells, row + PROMPT_UNCACHED, prompt - read - written)
-            _add(cells, row + COMPLETION_TEXT, completion - reasoning)
-            if read or written:
-                _add(cells, row + PROMPT_READ, read)
-                _add(cells, row + PROMPT_WRITE, written)
-                _add_money(cells, row + PROMPT_SAVED, exchange.prompt_cache.saved)
-                _add_money(cells, row + PROMPT_SURCHARGE, exchange.prompt_cache.surcharge)
-            if reasoning:
-                _add(cells, row + COMPLETION_REASONING, reasoning)
+        if usage is not None:
+            # Spelled out where nothing is odd, which is always: making a tuple costs more than all the rest.
+            prompt, completion = usage.prompt_tokens, usage.completion_tokens
+            read, reasoning = usage.cache_read_tokens, usage.reasoning_tokens
+            written = usage.cache_write_tokens + usage.cache_write_1h_tokens
+            if not (
+                0 <= read <= prompt - written <= prompt < MOST_TOKENS and 0 <= reasoning <= completion < MOST_TOKENS
+            ):
+                prompt, read, written, completion, reasoning = tokens_of(usage)
+            try:
+                cells[row + PROMPT_UNCACHED] += prompt - read - written
+                cells[row + COMPLETION_TEXT] += completion - reasoning
+                if read:
+                    cells[row + PROMPT_READ] += read
+                if written:
+                    cells[row + PROMPT_WRITE] += written
+                if reasoning:
+                    cells[row + COMPLETION_REASONING] += reasoning
+            except ValueError:
+                pass  # full, after millions of requests that claimed as much as is believed
+            effect = exchange.prompt_cache
+            if effect is not NO_EFFECT:
+                _add_money(cells, row + PROMPT_SAVED, effect.saved)
+                _add_money(cells, row + PROMPT_SURCHARGE, effect.surcharge)
         cost = exchange.cost_picodollars
         if cost:
             _add_money(cells, row + COST, cost)
         saved = exchange.saved_picodollars
-        if saved > 0:  # of every hit: spelled out, since a price list cannot fill a counter as a provider's claim can
-            micros, rest = divmod(saved, PICODOLLARS_PER_CELL_UNIT)
-            cells[row + SAVED] += micros
-            cells[row + SAVED + 1] += rest
+        if saved > 0:
+            _add_money(cells, row + SAVED, saved)
+
+
+class _Mirrored:
+    """A count kept elsewhere, and how much of it the slot has."""
+
+    __slots__ = ("_cell", "_count", "_moved")
+
+    def __init__(self, count: Callable[[], int], cell: int) -> None:
+        self._count = count
+        self._cell = cell
+        self._moved = 0
+
+    def move(self, cells: Cells) -> None:
+        count = self._count()
+        cells[self._cell] += count - self._moved
+        self._moved = count
+
+
+def _took_s(attempt: FinishedAttempt) -> float:
+    return attempt.ended_s - attempt.started_s if attempt.ended_s is not None else 0.0
 
 
 def _block(families: Families, preset: Sequence[int], workers: int) -> SlotBlock:
@@ -374,15 +482,11 @@ def _ended(status: int, error: ErrorKind | None) -> str:
     return "ok" if error is None and status < 400 else "error"
 
 
-def _add(cells: Cells, cell: int, amount: int) -> None:
-    """A provider may claim any number; a counter that is full stays full."""
-    try:
-        cells[cell] += amount
-    except ValueError:
-        cells[cell] = _MAX_CELL
-
-
 def _add_money(cells: Cells, cell: int, picodollars: int) -> None:
-    micros, rest = divmod(max(0, picodollars), PICODOLLARS_PER_CELL_UNIT)
-    _add(cells, cell, micros)
-    cells[cell + 1] += rest
+    if picodollars > 0:
+        micros, rest = divmod(picodollars, PICODOLLARS_PER_CELL_UNIT)
+        try:
+            cells[cell] += micros
+        except ValueError:
+            cells[cell] = _MAX_CELL
+        cells[cell + 1] += rest

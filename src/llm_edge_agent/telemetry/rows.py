@@ -13,11 +13,13 @@ from llm_edge_agent.telemetry.families import (
     CACHE_OPERATIONS,
     ENDPOINTS,
     ERROR_TYPES,
+    EVICTION_REASONS,
     INTERRUPTED_BY,
     LOOKUPS,
     NONE,
     OTHER,
     OUTCOMES,
+    RETRY_REASONS,
     STATUS_CLASSES,
     STATUSES,
     UPSTREAM_ERROR_TYPES,
@@ -35,6 +37,8 @@ MAX_HISTOGRAM_PAIRS = 50
 """Those among them with histograms of their own."""
 MAX_UNPROVEN_MODELS = 8
 """Models named in request counts although they never answered: enough to see which one fails."""
+MAX_PRESET_FALLBACKS = 5
+"""So many providers, the first, have a series for each way from one to another from the start."""
 
 _NATURAL_PROVIDER_ERRORS = (
     ("connect", "none"),
@@ -64,7 +68,8 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
             keys += [f.errors.key(endpoint, provider, kind) for kind in ERROR_TYPES]
     for provider in (*f.providers, OTHER):
         keys += [f.provider_latency.key(provider, OTHER, outcome) for outcome in OUTCOMES]
-        keys += [f.ttft.key(provider, OTHER), f.spend.key(provider, OTHER)]
+        keys += [f.ttft.key(provider, OTHER), f.speed.key(provider, OTHER), f.spend.key(provider, OTHER)]
+        keys += [f.retries.key(provider, reason) for reason in RETRY_REASONS]
     for provider in f.providers:
         keys += [f.provider_errors.key(provider, kind, status) for kind, status in _NATURAL_PROVIDER_ERRORS]
     # What is asked of the gateway itself, and what everything beyond the bounds is counted as.
@@ -79,9 +84,14 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
     keys += [f.warnings.key(OTHER)]
     keys += [f.interruptions.key(by) for by in INTERRUPTED_BY]
     keys += [f.cache_lookups.key(result) for result in LOOKUPS]
+    keys += [f.overhead.key(cache) for cache in CACHE]
+    early = f.providers[:MAX_PRESET_FALLBACKS]
+    keys += [f.fallbacks.key(first, then) for first in early for then in early if first != then]
+    keys += [f.fallbacks.key(OTHER, OTHER), *(family.key() for family in f.kept_elsewhere.values())]
     for tier in tiers:
         keys += [f.cache_hits.key(tier), f.cache_misses.key(tier)]
         keys += [f.cache_latency.key(tier, op) for op in CACHE_OPERATIONS]
+        keys += [f.evictions.key(tier, reason) for reason in EVICTION_REASONS]
     return tuple(dict.fromkeys(keys))
 
 
@@ -96,13 +106,14 @@ class Rows:
         self._providers = frozenset((*families.providers, NONE))
         self._models = frozenset(families.models)
         self._endpoints = frozenset(ENDPOINTS)
-        # Series that may still be made for what is no proven pair: 40 + 2 x 20 + 24 + 24 + 20 = 148 in all.
+        # Series that may still be made for what is no proven pair: 32 + 2 x 20 + 24 + 24 + 20 + 8 = 148 in all.
         self._left = {
-            families.requests.number: 40,
+            families.requests.number: 32,
             families.duration.number: 2,
             families.errors.number: 24,
             families.provider_errors.number: 24,
             families.warnings.number: 20,
+            families.fallbacks.number: 8,
         }
         self._proven: dict[tuple[str, str], bool] = {}
         self._unproven: set[str] = set()
@@ -178,6 +189,14 @@ class Rows:
             shown = OTHER
         key = self._f.provider_errors.key(self._provider(provider), error_type, shown)
         return self._find(self._f.provider_errors, key, self._f.provider_errors.key(OTHER, error_type, OTHER))
+
+    def retry(self, provider: str | None, error_type: str) -> int:
+        reason = error_type if error_type in RETRY_REASONS else OTHER
+        return self.require(self._f.retries, self._payer(provider), reason)
+
+    def fallback(self, first: str | None, then: str | None) -> int:
+        key = self._f.fallbacks.key(self._payer(first), self._payer(then))
+        return self._find(self._f.fallbacks, key, self._f.fallbacks.key(OTHER, OTHER))
 
     def histogram(self, family: Family, provider: str | None, model: str | None, *rest: str) -> int:
         """A row of a family labelled by provider and model: named for the first proven pairs only."""
