@@ -2,12 +2,14 @@
 
 import json
 import random
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Outcome = Literal["whole", "uncounted", "refused", "cut", "gone"]
-"""whole: answered to the end. uncounted: answered, and costs nothing. refused: an error, and costs nothing. cut: the
-client leaves in the middle of a stream. gone: it leaves before the answer."""
+Outcome = Literal["whole", "repeated", "uncounted", "refused", "cut", "gone"]
+"""whole: answered to the end. repeated: a whole one again, by the provider or by the gateway itself. uncounted:
+answered, and costs nothing. refused: an error, and costs nothing. cut: the client leaves in the middle of a stream.
+gone: it leaves before the answer."""
 
 LONG = [f"{name} " + name * 1500 for name in ("alpha", "bravo", "delta")]
 """Prefixes that come again and again, long enough for every provider's prompt cache."""
@@ -39,9 +41,20 @@ class Requests:
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
         self._made = 0
+        self._lately: deque[Asked] = deque(maxlen=20)
 
     def next(self) -> Asked:
         self._made += 1
+        if self._lately and self._rng.random() < 0.1:
+            again = self._rng.choice(self._lately)
+            headers = {**again.headers, "x-request-id": f"request-{self._made}"}
+            return replace(again, headers=headers, outcome="repeated")
+        asked = self._new()
+        if asked.outcome == "whole":
+            self._lately.append(asked)
+        return asked
+
+    def _new(self) -> Asked:
         draw = self._rng.random()
         outcome: Outcome = "cut" if draw < 0.06 else "gone" if draw < 0.09 else "refused" if draw < 0.2 else "whole"
         if outcome == "whole" and self._rng.random() < 0.02:
