@@ -95,6 +95,9 @@ def test_reasoning_goes_on_where_the_message_is_sent_back(client: openai.OpenAI,
     told: Any = [*WEATHER, whole, result]
     client.chat.completions.create(model=gpt, messages=told)
     assert bill_of(running)["path"].endswith("/responses")
+    # With another model it goes on without: the provider would refuse what it does not know.
+    client.chat.completions.create(model="gpt-4.1", messages=told, tools=TOOLS)
+    assert bill_of(running)["path"].endswith("/chat/completions")
 
 
 def test_structured_output_and_stop_beside_tools(client: openai.OpenAI, gpt: str) -> None:
