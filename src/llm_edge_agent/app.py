@@ -6,25 +6,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from llm_edge_agent.cache.memory import MemoryCache
-from llm_edge_agent.config import AppConfig, ProviderConfig
+from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.access import Keyring, Principal
-from llm_edge_agent.core.breaker import BreakerPolicy
 from llm_edge_agent.core.cache_policy import Policies
-from llm_edge_agent.core.deployments import CallPolicies, DeploymentState
 from llm_edge_agent.core.models import ModelTable, table_from_document
-from llm_edge_agent.core.routing import Account, Directory
 from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
-from llm_edge_agent.gateway.attempts import Upstream
 from llm_edge_agent.gateway.exports import Exports, exports
+from llm_edge_agent.gateway.fleet import Upstream, build_fleet
 from llm_edge_agent.gateway.pipeline import Pipeline, PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.routes import GatewayHandler
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.deadlines import running_sweep
-from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
 from llm_edge_agent.telemetry.board import Board
 from llm_edge_agent.telemetry.exposition import Labels
@@ -35,7 +31,6 @@ from llm_edge_agent.telemetry.loop_lag import LoopLag
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
 from llm_edge_agent.telemetry.redaction import Redactor
 from llm_edge_agent.telemetry.slots import SlotBlock
-from llm_edge_agent.version import __version__
 
 __all__ = ["AppState", "Totals", "initialize_app_state"]
 
@@ -123,20 +118,15 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     asks for traces and the package that encodes them is not installed.
     """
     models = table_from_document(model_document(config.model_overrides))
-    upstreams = {provider.name: _upstream(config, provider) for provider in config.providers}
-    policies = CallPolicies(BreakerPolicy(config.breaker_failures, config.breaker_timeout_s))
-    states = {provider.name: DeploymentState(policies) for provider in config.providers}
-    accounts = [Account(p.name, p.dialect, p.models, states[p.name]) for p in config.providers]
-    directory = Directory(models, accounts, config.aliases)
+    fleet = build_fleet(config, models)
     metrics = _metrics(config, models, seat)
-    secrets = [p.api_key.reveal() for p in config.providers if p.api_key is not None]
-    logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
+    logs = configure(config.log_level, config.log_format, secrets=config.provider_keys(), shared=seat is not None)
     sweep = running_sweep()
     proxy = ProxySettings.from_config(
         config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
     )
     urls = {provider.name: provider.base_url for provider in config.providers}
-    exporting = exports(config.otel, urls, Redactor(secrets).clean, sweep, proxy, config.ssl_cert_file)
+    exporting = exports(config.otel, urls, Redactor(config.provider_keys()).clean, sweep, proxy, config.ssl_cert_file)
     pool = UpstreamPool(
         sweep=sweep,
         tls=tls_context(config.ssl_cert_file),
@@ -145,17 +135,17 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     )
     answers = _answers(config, metrics)
     lag = LoopLag()
-    _register_gauges(metrics, pool, upstreams, answers, logs, lag)
+    _register_gauges(metrics, pool, fleet.upstreams, answers, logs, lag)
     if exporting.dropped is not None:
         metrics.gauge("llm_edge_traces_dropped_total", {}, exporting.dropped)
     ids = RequestIds()
     prompt_caching = PromptCaching(_translation(config), enabled=config.prompt_cache == "auto")
-    pipeline = Pipeline(_pipeline_settings(config), directory, upstreams, pool, answers, prompt_caching, sweep, ids)
+    pipeline = Pipeline(_pipeline_settings(config), fleet, pool, answers, prompt_caching, sweep, ids)
     admin = Admin(
         models,
-        directory,
+        fleet.directory,
         config.aliases,
-        {name: (state,) for name, state in states.items()},
+        fleet.states,
         metrics.render,
         l1_enabled=answers is not None,
         started_unix_s=int(time.time()),
@@ -235,28 +225,6 @@ def _translation(config: AppConfig) -> TranslationOptions:
     )
 
 
-def _upstream(config: AppConfig, provider: ProviderConfig) -> Upstream:
-    lines = [f"user-agent: llm-edge-agent/{__version__}", "content-type: application/json"]
-    credential = provider.credential()
-    if credential is not None:
-        lines.append(": ".join(credential))
-    lines += [f"{name}: {value}" for name, value in provider.headers.items()]
-    timeouts = Timeouts(
-        connect_s=config.connect_timeout_s,
-        answer_s=min(config.attempt_timeout_s, config.total_timeout_s),
-        idle_s=config.stream_idle_timeout_s,
-    )
-    return Upstream(
-        name=provider.name,
-        dialect=provider.dialect,
-        origin=Origin.from_url(provider.base_url),
-        headers=("".join(f"{line}\r\n" for line in lines).encode("latin-1"),),
-        ask_usage=provider.stream_usage_option,
-        timeouts=timeouts,
-        stream_timeouts=timeouts,
-    )
-
-
 def _register_gauges(
     metrics: Metrics,
     pool: UpstreamPool,
@@ -281,11 +249,12 @@ def _connections(pool: UpstreamPool, upstreams: Mapping[str, Upstream]) -> dict[
     """By provider and state. Where two providers have one address, its connections are shown as the first one's."""
     found: dict[Labels, float] = {}
     seen: set[tuple[bool, str, int]] = set()
-    for name, upstream in upstreams.items():
+    for upstream in upstreams.values():
         origin = upstream.origin
         place = (origin.tls, origin.host, origin.port)
         in_use, idle = pool.connections_to(origin) if place not in seen else (0, 0)
         seen.add(place)
         for state, count in (("in_use", in_use), ("idle", idle)):
-            found[("provider", name), ("state", state)] = count
+            labels = ("provider", upstream.name), ("state", state)
+            found[labels] = found.get(labels, 0) + count
     return found

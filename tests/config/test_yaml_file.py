@@ -112,7 +112,6 @@ def test_what_is_left_empty_keeps_its_default(text: str, tmp_path: Path) -> None
         ("server: {port: 70000}", ["server.port: must be a whole number from 0 to 65535"]),
         ("translation: {expose_thinking: 5}", ["translation.expose_thinking: must be true or false"]),
         ("translation: {anthropic_version: newest}", ["translation.anthropic_version: must be a date like 2023-06-01"]),
-        ("routing: {fallbacks: {a: [b, c]}}", ["routing.fallbacks: not supported by this version"]),
         (
             "routing: {fallbacks: {a: []}}",
             ["routing.fallbacks: must be model=model[,model];… with each model once before its ="],

@@ -1,6 +1,6 @@
 import pytest
 
-from llm_edge_agent.core.breaker import State
+from llm_edge_agent.core.breaker import BreakerPolicy, State
 from llm_edge_agent.core.deployments import (
     EJECT_S,
     MOST_EJECTIONS,
@@ -8,10 +8,13 @@ from llm_edge_agent.core.deployments import (
     SET_ASIDE_S,
     SUSTAINED_REFUSALS,
     UNHEALTHY_AFTER_FAILURES,
+    CallPolicies,
     DeploymentState,
 )
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.core.quotas import Quota
+from llm_edge_agent.core.resilience import RetryPolicy
 from tests.core.routing_cases import FAILED, LIMITED, REFUSED, answer, deployment, fail
 
 AUTH = GatewayError(ErrorKind.UPSTREAM_AUTH, "x", extra={"upstream_status": 401})
@@ -193,7 +196,7 @@ def test_quotas_and_bounds_count_what_is_under_way() -> None:
     state = target.state
     calls = [state.begin(0.0, stream=True) for _ in range(2)]
     assert (state.why_not(0.0), state.free(0.0)) == ("full", False)
-    calls[0].succeeded(0.0, tokens=10)
+    calls[0].succeeded(0.0, TokenUsage(prompt_tokens=10))
     calls[1].abandoned(0.0)
     calls[1].succeeded(0.0)
     assert state.outstanding == state.waiting == 0
@@ -215,7 +218,7 @@ def test_a_call_is_ended_once() -> None:
 
 def test_whole_answers_are_timed_per_so_many_tokens() -> None:
     target = deployment("a")
-    target.state.begin(0.0, stream=False).succeeded(40.0, output_tokens=2000)
+    target.state.begin(0.0, stream=False).succeeded(40.0, TokenUsage(completion_tokens=2000))
     assert target.state.whole.value_s == 4.0
     assert not target.state.first_token.value_s
 
@@ -234,3 +237,33 @@ def test_probes_are_blocked_by_nothing_else_that_is_recomputed_meanwhile() -> No
     assert not target.state.free(100.0)
     probe.abandoned(31.0)
     assert target.state.free(31.0)
+
+
+def test_what_a_call_was_billed_counts_beyond_the_estimate() -> None:
+    target = deployment("a", quota=Quota(tpm=600))
+    target.state.begin(0.0, stream=False, tokens=300).succeeded(
+        0.0, TokenUsage(prompt_tokens=310, completion_tokens=289)
+    )
+    assert target.state.free(0.0)
+    target.state.begin(0.0, stream=False, tokens=0).succeeded(0.0)
+    target.state.begin(0.0, stream=False, tokens=0).succeeded(0.0, TokenUsage(completion_tokens=1))
+    assert target.state.why_not(0.0) == "quota"
+
+
+def test_other_rules_leave_what_was_learned() -> None:
+    quota = Quota(rpm=60)
+    target = deployment("a", quota=quota)
+    fail(target, 0.0, 4)
+    policies = CallPolicies(BreakerPolicy(failures=10), RetryPolicy())
+    target.state.adopt(policies, max_in_flight=1, quota=Quota(rpm=60))
+    assert target.state.quota is quota
+    fail(target, 0.0, 2)
+    assert target.state.breaker.failures == 6
+    assert target.state.why_not(0.0) == "ejected"
+    target.state.begin(0.0, stream=True)
+    assert target.state.why_not(0.0) == "full"
+    other = Quota(rpm=30)
+    target.state.adopt(policies, max_in_flight=None, quota=other)
+    assert target.state.quota is other
+    target.state.adopt(policies, max_in_flight=None, quota=None)
+    assert target.state.why_not(40.0) is None

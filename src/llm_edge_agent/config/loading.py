@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from llm_edge_agent.config import forms
+from llm_edge_agent.config.groups import groups
 from llm_edge_agent.config.keys import gateway_keys
 from llm_edge_agent.config.names import (
     CONFIG_FILE,
@@ -29,6 +30,10 @@ from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean, is_there, read_dotenv
 from llm_edge_agent.config.values import AppConfig, CacheConfig, ConfigError, NoProvidersError, ServerLimits
 from llm_edge_agent.config.yaml_file import Node, read_yaml
+from llm_edge_agent.core.errors import GatewayError
+from llm_edge_agent.core.models import table_from_document
+from llm_edge_agent.core.routing import Account, Directory
+from llm_edge_agent.data import model_document
 from llm_edge_agent.presets import PRESETS, VARIABLES
 
 FILE_IN_DIRECTORY = "llm-edge-agent.yaml"
@@ -67,6 +72,7 @@ def load(
     enabled = values.get("AUTH_ENABLED")
     keys = gateway_keys(flags_and_variables, sections.get("auth.keys"), enabled, problems)
     accounts = providers(flags_and_variables, sections.get("providers"), problems, warnings)
+    named = groups(sections.get("groups"), [account.name for account in accounts], problems)
     models = model_overrides(sections.get("models"), problems)
     renamed = aliases(sections.get("aliases"), problems)
     policies = cache_policies(sections.get("cache.policies"), problems)
@@ -78,6 +84,7 @@ def load(
         cache=replace(plain.cache, policies=policies),
         providers=accounts,
         aliases=renamed,
+        groups=named,
         model_overrides=models,
         auth_enabled=bool(keys) if enabled is None else bool(enabled),
         keys=keys,
@@ -85,6 +92,8 @@ def load(
         warnings=tuple(warnings),
     )
     _check_whole(config, problems)
+    if not len(problems):
+        _check_names(config, problems)
     if require_provider and not accounts and not len(problems):
         raise NoProvidersError
     if len(problems):
@@ -291,6 +300,30 @@ def _with_fields(given: _Given) -> AppConfig:
         server=ServerLimits(**groups["server"]),
         otel=OtelConfig(**groups["otel"]),
     )
+
+
+def _check_names(config: AppConfig, problems: Problems) -> None:
+    """Names that lead to other names must lead somewhere."""
+    known = {group.name for group in config.groups}
+    for name in sorted(known & set(config.aliases)):
+        problems.add(f"aliases.{name}", "is the name of a group too")
+    chains = [("FALLBACKS", chain) for chain in config.fallbacks.values()]
+    for group in config.groups:
+        chains += [
+            (f"groups.{group.name}.{kind}", getattr(group, kind))
+            for kind in ("fallbacks", "context_window_fallbacks", "content_filter_fallbacks")
+        ]
+    wanted = [(where, name) for where, chain in chains for name in chain if name not in known]
+    if not wanted:
+        return
+    table = table_from_document(model_document(config.model_overrides))
+    accounts = [Account(each.name, each.dialect, each.models) for each in config.providers]
+    directory = Directory(table, accounts, config.aliases)
+    for where, name in wanted:
+        try:
+            directory.resolve(name)
+        except GatewayError:
+            problems.add(where, "names a model that no configured provider serves")
 
 
 def _check_whole(config: AppConfig, problems: Problems) -> None:

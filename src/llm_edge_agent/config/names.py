@@ -96,9 +96,9 @@ SETTINGS = (
         "ROUTING_STRATEGY",
         "routing.strategy",
         forms.one_of("model", "round_robin", "weighted", "failover", "cost", "latency", "hybrid"),
-        None,
+        "strategy",
     ),
-    Setting("FALLBACKS", "routing.fallbacks", forms.fallbacks, None),
+    Setting("FALLBACKS", "routing.fallbacks", forms.fallbacks, "fallbacks"),
     Setting("MAX_REQUEST_SIZE", "limits.max_request_size", forms.whole(1, GIB), "server.max_body_bytes"),
     Setting("MAX_RESPONSE_SIZE", "limits.max_response_size", forms.whole(1, GIB), "max_response_bytes"),
     Setting("MAX_HEADER_BYTES", "limits.max_header_bytes", forms.whole(1024, 2**20), "server.max_header_bytes"),
@@ -175,14 +175,12 @@ EXPANDED = {"SERVER_ADDRESS": "server.address", "API_KEYS": "auth.keys"}
 OWN_PREFIX = "LLM_EDGE_"
 CONFIG_FILE = "LLM_EDGE_CONFIG"
 
-FREE_SECTIONS = ("providers", "models", "aliases", "cache.policies")
+FREE_SECTIONS = ("providers", "groups", "models", "aliases", "cache.policies")
 """Sections of the file with forms of their own, read elsewhere."""
 
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
     "ENABLE_L2_CACHE": bool,
     "ADMIN_API_KEY": bool,
-    "ROUTING_STRATEGY": lambda value: value != "model",
-    "FALLBACKS": bool,
     "RATE_LIMIT_ENABLED": bool,
 }
 """Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from llm_edge_agent.config import forms
+from llm_edge_agent.config.groups import keys_of
 from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.sources import Given, Problems, Variables, did_you_mean
 from llm_edge_agent.config.values import ProviderConfig
@@ -13,7 +14,7 @@ from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.presets import PRESETS, AuthHeader, Preset, azure_base_url, ollama_base_url
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_MEMBERS = ("preset", "dialect", "base_url", "api_key", "auth_header", "headers", "models")
+_MEMBERS = ("preset", "dialect", "base_url", "api_key", "api_keys", "auth_header", "headers", "models")
 _DIALECTS = get_args(Dialect)
 _AUTH_HEADERS = get_args(AuthHeader)
 _ENDPOINT_FORMS = {"ollama": ollama_base_url, "azure": azure_base_url}
@@ -47,6 +48,7 @@ class _Draft:
         self.base_url: str | None = preset.base_url if preset else None
         self.base_url_where = origin
         self.api_key: str | None = None
+        self.more_keys: tuple[Secret, ...] = ()
         self.auth_header: AuthHeader | None = None
         self.headers: dict[str, str] = {}
         self.models: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class _Draft:
             headers=self.headers,
             models=self.models,
             stream_usage_option=self.preset.stream_usage_option if self.preset else True,
+            more_keys=tuple(key for key in self.more_keys if key.reveal() != self.api_key),
         )
 
 
@@ -189,6 +192,9 @@ def _from_file(name: str, node: Node, problems: Problems) -> _Draft | None:
             setattr(draft, member, problems.parse(text, form))
             if member == "base_url":
                 draft.base_url_where = text.where
+    draft.more_keys = keys_of(members.get("api_keys"), problems)
+    if draft.api_key is None and draft.more_keys:
+        draft.api_key = draft.more_keys[0].reveal()
     _headers_from_file(draft, members.get("headers"), problems)
     draft.models = _models_from_file(members.get("models"), problems)
     return draft

@@ -1,7 +1,7 @@
 """The whole configuration as one frozen value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +9,8 @@ from llm_edge_agent.config.otel import OtelConfig
 from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.core.cache_policy import Policy, PolicyRule
 from llm_edge_agent.core.models import Dialect
+from llm_edge_agent.core.pricing import PriceList
+from llm_edge_agent.core.strategies import HybridWeights, StrategyName
 from llm_edge_agent.presets import AuthHeader
 
 NO_PROVIDERS = "No providers configured"
@@ -55,6 +57,13 @@ class ProviderConfig:
     """Ids that only this provider serves, from the file; empty for the presets."""
     stream_usage_option: bool = True
     """Whether `stream_options.include_usage` may be sent to it."""
+    more_keys: tuple[Secret, ...] = ()
+    """Other keys of the same account, used in turn with `api_key`."""
+
+    def credentials(self) -> tuple[tuple[str, str], ...]:
+        """`credential` of every key, none without one."""
+        keys = (self.api_key, *self.more_keys)
+        return tuple(each for key in keys if (each := replace(self, api_key=key).credential()) is not None)
 
     def credential(self) -> tuple[str, str] | None:
         """The header that carries the key, in clear, as it goes on the wire; None without a key."""
@@ -62,6 +71,51 @@ class ProviderConfig:
             return None
         key = self.api_key.reveal()
         return self.auth_header, f"Bearer {key}" if self.auth_header == "authorization" else key
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentTimeouts:
+    """Seconds; None: as for everybody. `first_token_s` is until the first event of a stream."""
+
+    connect_s: float | None = None
+    attempt_s: float | None = None
+    first_token_s: float | None = None
+    idle_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentConfig:
+    """One place behind a group: a model at a configured provider, with what differs from that provider's account."""
+
+    name: str
+    """As it is shown: unlike the others of its group."""
+    provider: str
+    model: str
+    base_url: str | None = None
+    api_keys: tuple[Secret, ...] = ()
+    weight: float = 1.0
+    priority: int = 0
+    prices: PriceList | None = None
+    """In the place of the table's."""
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
+    region: str | None = None
+    tags: tuple[str, ...] = ()
+    timeouts: DeploymentTimeouts = DeploymentTimeouts()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """A model name of the operator's own. `strategy` None: the global one."""
+
+    name: str
+    deployments: tuple[DeploymentConfig, ...]
+    strategy: StrategyName | None = None
+    weights: HybridWeights | None = None
+    fallbacks: tuple[str, ...] = ()
+    context_window_fallbacks: tuple[str, ...] = ()
+    content_filter_fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +173,12 @@ class AppConfig:
     providers: tuple[ProviderConfig, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Public name -> model name (may carry a `provider/` prefix). Only these rename."""
+    groups: tuple[GroupConfig, ...] = ()
+    """Model names of the operator's own, each with deployments of its own."""
+    strategy: StrategyName = "model"
+    """How groups choose that do not say."""
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Model name -> names to try when its own deployments could not answer."""
     model_overrides: tuple[Mapping[str, object], ...] = ()
     """Records in the form of data/models-and-prices.json that replace or extend the table."""
     auth_enabled: bool = False
@@ -156,6 +216,12 @@ class AppConfig:
     """The configuration file that was read."""
     warnings: tuple[str, ...] = ()
     """What the operator should hear at the start: accepted, but without effect or likely not meant."""
+
+    def provider_keys(self) -> list[str]:
+        """Every key that goes to a provider, in clear: what a log must never show."""
+        secrets = [key for each in self.providers for key in (each.api_key, *each.more_keys) if key is not None]
+        secrets += [key for group in self.groups for each in group.deployments for key in each.api_keys]
+        return [secret.reveal() for secret in secrets]
 
     @classmethod
     def from_env(

@@ -94,8 +94,8 @@ def read_yaml(path: Path, lookup: Lookup, problems: Problems) -> Node:
 
 def _shown(key: str, path: str) -> str:
     """The dotted path of a key as a message may show it. A key that is no word may be a secret in the wrong place;
-    under `providers` and `aliases` it is a name that the user gave."""
-    shown = key if (_USERS_NAME if path in ("providers", "aliases") else _WORD).fullmatch(key) else "(hidden)"
+    under `providers`, `groups` and `aliases` it is a name that the user gave."""
+    shown = key if (_USERS_NAME if path in ("providers", "groups", "aliases") else _WORD).fullmatch(key) else "(hidden)"
     return f"{path}.{shown}" if path else shown
 
 

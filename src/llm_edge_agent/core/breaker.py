@@ -66,7 +66,7 @@ class BreakerPolicy(NamedTuple):
 class Breaker:
     """One deployment's breaker. Times are seconds on any clock that does not go back."""
 
-    __slots__ = ("_calls", "_failed", "_policy", "_window_from_s", "failures", "opens_at_s", "state")
+    __slots__ = ("_calls", "_failed", "_window_from_s", "failures", "opens_at_s", "policy", "state")
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self.state = State.CLOSED
@@ -74,7 +74,7 @@ class Breaker:
         """In a row."""
         self.opens_at_s = 0.0
         """From when on an open breaker lets a probe pass."""
-        self._policy = policy
+        self.policy = policy
         self._window_from_s = 0.0
         self._calls = 0
         self._failed = 0
@@ -104,12 +104,12 @@ class Breaker:
     def failed(self, now_s: float, *, probe: bool) -> None:
         if probe:
             self.failures += 1
-            self._open(Event.PROBE_FAILED, now_s + self._policy.timeout_s)
+            self._open(Event.PROBE_FAILED, now_s + self.policy.timeout_s)
         elif self.state is State.CLOSED:
             self.failures += 1
             self._count(now_s, 1)
             if self._tripped():
-                self._open(Event.TRIPPED, now_s + self._policy.timeout_s)
+                self._open(Event.TRIPPED, now_s + self.policy.timeout_s)
 
     def abandoned(self, now_s: float, *, probe: bool) -> None:
         """The call ended without telling anything about the deployment."""
@@ -117,13 +117,13 @@ class Breaker:
             self._open(Event.PROBE_ABANDONED, now_s)
 
     def _tripped(self) -> bool:
-        policy = self._policy
+        policy = self.policy
         return self.failures >= policy.failures or (
             self._calls >= policy.window_calls and self._failed >= policy.window_rate * self._calls
         )
 
     def _count(self, now_s: float, failed: int) -> None:
-        if now_s - self._window_from_s > self._policy.window_s:
+        if now_s - self._window_from_s > self.policy.window_s:
             self._window_from_s = now_s
             self._calls = self._failed = 0
         self._calls += 1

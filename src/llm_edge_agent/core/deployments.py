@@ -12,7 +12,7 @@ from llm_edge_agent.core.breaker import Breaker, BreakerPolicy, State
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.latency import PeakEwma
 from llm_edge_agent.core.models import Dialect, Model
-from llm_edge_agent.core.pricing import PriceList
+from llm_edge_agent.core.pricing import PriceList, TokenUsage
 from llm_edge_agent.core.quotas import KeyPool, Quota
 from llm_edge_agent.core.resilience import RetryBudget, RetryPolicy
 
@@ -108,6 +108,15 @@ class DeploymentState:
         self._met = False
         self._turn = 0
 
+    def adopt(self, policies: CallPolicies, *, max_in_flight: int | None, quota: Quota | None) -> None:
+        """Other rules for the same deployment: what was learned of it stays."""
+        self.breaker.policy = policies.breaker
+        self.budget.policy = policies.retries
+        self.max_in_flight = max_in_flight if max_in_flight is not None else 1 << 30
+        if self.quota is None or quota is None or self.quota.limits != quota.limits:
+            self.quota = quota
+        self._block()
+
     @property
     def healthy(self) -> bool:
         return self.unhealthy < UNHEALTHY_AFTER_FAILURES
@@ -180,7 +189,7 @@ class DeploymentState:
         if self.quota is not None:
             self.quota.begin(now_s, tokens)
             self._block()
-        return Try(self, now_s, self.key(now_s), probe, stream)
+        return Try(self, now_s, self.key(now_s), probe, stream, tokens)
 
     def park(self, until_s: float, key: int) -> None:
         """The provider says that it will refuse this key here until then."""
@@ -239,15 +248,18 @@ class Try:
     """One call under way. Exactly one of `succeeded`, `failed` and `abandoned` counts, the first; later ones are
     ignored, so that every path out may end it without knowing of the others."""
 
-    __slots__ = ("_ended", "_state", "_waits", "began_s", "key", "probe", "stream")
+    __slots__ = ("_ended", "_state", "_tokens", "_waits", "began_s", "key", "probe", "stream")
 
-    def __init__(self, state: DeploymentState, began_s: float, key: int, probe: bool, stream: bool) -> None:
+    def __init__(
+        self, state: DeploymentState, began_s: float, key: int, probe: bool, stream: bool, tokens: int
+    ) -> None:
         self._state = state
         self.began_s = began_s
         self.key = key
         """Which of the account's keys to use."""
         self.probe = probe
         self.stream = stream
+        self._tokens = tokens
         self._ended = False
         self._waits = True
 
@@ -261,15 +273,18 @@ class Try:
         """The answer says that the next call with this key would be refused for so long."""
         self._state.park(now_s + wait_s, self.key)
 
-    def succeeded(self, now_s: float, *, tokens: int = 0, output_tokens: int = 0) -> None:
-        """A whole answer has come. `tokens`: of prompt and answer together, as billed, 0 if unknown."""
+    def succeeded(self, now_s: float, usage: TokenUsage | None = None) -> None:
+        """A whole answer has come; `usage` as billed, None where it was not told."""
         if self._end():
             state = self._state
             if not self.stream:
-                shorter = NOMINAL_TOKENS / output_tokens if output_tokens > NOMINAL_TOKENS else 1.0
+                written = usage.completion_tokens if usage is not None else 0
+                shorter = NOMINAL_TOKENS / written if written > NOMINAL_TOKENS else 1.0
                 state.whole.sample((now_s - self.began_s) * shorter, now_s)
             if state.quota is not None:
-                state.quota.ended(now_s, tokens)
+                tokens = usage.prompt_tokens + usage.completion_tokens if usage is not None else 0
+                state.quota.ended(now_s, max(0, tokens - self._tokens))
+                state._block()
             state._succeeded(now_s, probe=self.probe)
 
     def failed(self, now_s: float, error: GatewayError) -> None:

@@ -151,6 +151,12 @@ def _price(record: Mapping[str, Any], fallback: Price | None = None) -> Price:
     )
 
 
+def price_list_from_record(record: Mapping[str, Any]) -> PriceList:
+    """Prices in USD per million tokens, named as in the data file. Raises ValueError or ArithmeticError where they are
+    no prices, or `input` or `output` is missing."""
+    return PriceList(base=_price(record))
+
+
 def _thinking(rules: Mapping[str, Any], reasoning: bool) -> ThinkingStyle:
     types = tuple(rules.get("thinking_types") or ())
     efforts = rules.get("effort")

@@ -29,6 +29,11 @@ class Quota:
         self.free_at_s = 0.0
         """When the next call fits."""
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Requests and tokens per minute."""
+        return self._rpm, self._tpm
+
     def begin(self, now_s: float, tokens: int) -> None:
         """A call begins with a prompt of about so many tokens."""
         self._fill(now_s)

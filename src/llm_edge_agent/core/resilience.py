@@ -39,26 +39,26 @@ class RetryPolicy(NamedTuple):
 class RetryBudget:
     """How many repeats one deployment may still get. A bucket that requests and time fill, a window's worth at most."""
 
-    __slots__ = ("_at_s", "_left", "_policy")
+    __slots__ = ("_at_s", "_left", "policy")
     WINDOW_S = 2.0
     MOST_REQUESTS = 100.0
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._at_s = 0.0
         self._left = policy.per_s * self.WINDOW_S
 
     def called(self) -> None:
         """A request called the deployment for the first time."""
-        most = self._policy.per_s * self.WINDOW_S + self._policy.share * self.MOST_REQUESTS
+        most = self.policy.per_s * self.WINDOW_S + self.policy.share * self.MOST_REQUESTS
         if self._left < most:
-            self._left += self._policy.share
+            self._left += self.policy.share
 
     def spend(self, now_s: float) -> bool:
         """Takes one repeat, if there is one."""
-        by_time = self._policy.per_s * self.WINDOW_S
+        by_time = self.policy.per_s * self.WINDOW_S
         if self._left < by_time:
-            self._left = min(by_time, self._left + self._policy.per_s * max(0.0, now_s - self._at_s))
+            self._left = min(by_time, self._left + self.policy.per_s * max(0.0, now_s - self._at_s))
         self._at_s = now_s
         if self._left < 1:
             return False

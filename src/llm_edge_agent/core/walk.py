@@ -51,6 +51,7 @@ class Walk:
         "group",
         "needs",
         "plan",
+        "repeating",
     )
 
     def __init__(
@@ -70,6 +71,8 @@ class Walk:
         self.plan = Plan(group, needs, stream=stream)
         self.asked = 0
         """How many tries were handed out."""
+        self.repeating = False
+        """Whether the last one goes to a deployment that was tried before."""
         self._stream = stream
         self._resolve = resolve
         self._max_retries = max_retries
@@ -123,7 +126,7 @@ class Walk:
         if not kind.value.try_another and not (self.plan.group.configured and kind in _CONFIGURED_SO):
             return None
         if kind in _ABOUT_THE_KEY and self._has_another_key(last, now_s):
-            return self._hand_out(last)
+            return self._hand_out(last, again=True)
         return self._next(now_s, chance)
 
     def spent(self, error: GatewayError) -> bool:
@@ -147,7 +150,7 @@ class Walk:
                 continue
             if deployment.state.budget.spend(now_s):
                 self._repeats += 1
-                return self._hand_out(deployment, pause)
+                return self._hand_out(deployment, pause, again=True)
         return None
 
     def _elsewhere(self, chain: tuple[str, ...] | None, now_s: float, chance: float) -> Ask | None:
@@ -173,8 +176,9 @@ class Walk:
                 return self._hand_out(chosen)
         return None
 
-    def _hand_out(self, deployment: Deployment, pause_s: float = 0.0) -> Ask:
+    def _hand_out(self, deployment: Deployment, pause_s: float = 0.0, *, again: bool = False) -> Ask:
         self.asked += 1
+        self.repeating = again
         self._last = deployment
         return Ask(deployment, pause_s)
 

@@ -4,26 +4,25 @@ relayed or in a GatewayError that says why not."""
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from typing import TypeVar
 
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.core.needs import NOTHING
-from llm_edge_agent.core.plan import NO_FALLBACKS, Group
+from llm_edge_agent.core.plan import NO_FALLBACKS
 from llm_edge_agent.core.walk import Ask, Walk
 from llm_edge_agent.dialects.endpoint import Prepared, Translator
 from llm_edge_agent.dialects.needs import needs_of
 from llm_edge_agent.dialects.rate_limits import reset_after_s
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import let_go
+from llm_edge_agent.gateway.fleet import Upstream
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.replies import relayed_headers
 from llm_edge_agent.http.client import UpstreamAnswer
-from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
+from llm_edge_agent.http.origins import FailureReason, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
 Reply = TypeVar("Reply")
@@ -44,23 +43,6 @@ _FAILURES = {
     FailureReason.IDLE_TIMEOUT: (ErrorKind.UPSTREAM_TIMEOUT, "fell silent in the middle of its answer"),
     FailureReason.SHUTDOWN: (ErrorKind.SHUTTING_DOWN, "was being answered while the gateway shut down"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upstream:
-    """One provider account, ready to be called."""
-
-    name: str
-    """The provider's, as it is shown."""
-    dialect: Dialect
-    origin: Origin
-    headers: tuple[bytes, ...]
-    """Finished lines, with the credentials, once per key of the account."""
-    ask_usage: bool
-    timeouts: Timeouts
-    """Of an answer that comes whole."""
-    stream_timeouts: Timeouts
-    """`answer_s` is the time to its first event."""
 
 
 def timeouts_within(timeouts: Timeouts, remaining_s: float) -> Timeouts:
@@ -126,8 +108,7 @@ async def attempt(
 class Attempts:
     """Tries one deployment after the other until one answers, as `core.walk` decides."""
 
-    def __init__(self, resolve: Callable[[str], Group], *, max_retries: int) -> None:
-        self._resolve = resolve
+    def __init__(self, *, max_retries: int) -> None:
         self._max_retries = max_retries
 
     async def until_answered(
@@ -144,6 +125,7 @@ class Attempts:
         else:
             walk = self._walk(miss, deadline_s)
             target = walk.first(monotonic(), _chance()).deployment
+            exchange.route_line = route_line(walk, target)
         while True:
             try:
                 return await try_one(miss, target, deadline_s)
@@ -158,6 +140,7 @@ class Attempts:
                     raise
                 let_go(error)
             target = ask.deployment
+            exchange.route_line = route_line(walk, target)
             exchange.warnings = warnings
             exchange.ttft_s = None
 
@@ -177,8 +160,22 @@ class Attempts:
         return Walk(
             group,
             needs_of(miss.call) if several else NOTHING,
-            self._resolve,
+            miss.fleet.directory.resolve,
             stream=miss.call.stream,
             max_retries=self._max_retries,
             deadline_s=deadline_s,
         )
+
+
+def route_line(walk: Walk, target: Deployment) -> bytes:
+    """The `x-llm-edge-route` line: who is asked, for which name, and by what: the strategy's choice, a failover, a
+    repeat, or a fallback."""
+    group = walk.plan.group
+    if walk.asked == 1 and not walk.fallback:
+        by: str = group.strategy
+    elif walk.repeating:
+        by = "repeat"
+    else:
+        by = "fallback" if walk.fallback else "failover"
+    text = f"x-llm-edge-route: {target.name}; group={group.name}; by={by}; try={walk.asked}\r\n"
+    return text.encode("ascii", "replace")

@@ -56,6 +56,8 @@ class Exchange:
     warnings: tuple[str, ...] = ()
     refusal_headers = b""
     """Header lines of the provider's refusal that the client gets."""
+    route_line = b""
+    """The `x-llm-edge-route` line, where there was a choice."""
     memo: dict[str, Any] | None = None
     traced: Traced | None = None
     tracer: Tracer | None = None

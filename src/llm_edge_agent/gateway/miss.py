@@ -6,6 +6,7 @@ from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.plan import Group
 from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
 from llm_edge_agent.gateway.exchange import Exchange
+from llm_edge_agent.gateway.fleet import Fleet
 from llm_edge_agent.gateway.flight import Flight
 from llm_edge_agent.gateway.stored import StoredAnswer
 
@@ -17,6 +18,8 @@ class Miss(msgspec.Struct):
     endpoint: Endpoint
     call: Call
     passed: Passed
+    fleet: Fleet
+    """Of the configuration that ruled when the request came: a newer one does not change its way."""
     group: Group
     control: CacheControl
     key: bytes | None

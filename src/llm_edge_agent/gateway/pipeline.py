@@ -12,7 +12,7 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
@@ -27,13 +27,13 @@ from llm_edge_agent.core.cache_policy import CacheControl, Policies
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
-from llm_edge_agent.core.routing import Directory
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
 from llm_edge_agent.gateway.admitted import Admitted, Door
-from llm_edge_agent.gateway.attempts import Attempts, Upstream, attempt, failure_error, timeouts_within
+from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
+from llm_edge_agent.gateway.fleet import Fleet, Upstream
 from llm_edge_agent.gateway.flight import Flight, Flights, Seat, Tee
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
@@ -82,8 +82,7 @@ class Pipeline:
     def __init__(
         self,
         settings: PipelineSettings,
-        directory: Directory,
-        upstreams: Mapping[str, Upstream],
+        fleet: Fleet,
         pool: UpstreamPool,
         answers: Answers | None,
         prompt_caching: PromptCaching,
@@ -91,9 +90,8 @@ class Pipeline:
         ids: RequestIds,
     ) -> None:
         self._settings = settings
-        self._directory = directory
-        self._upstreams = upstreams
-        self._attempts = Attempts(directory.resolve, max_retries=settings.max_retries)
+        self._fleet = fleet
+        self._attempts = Attempts(max_retries=settings.max_retries)
         self._pool = pool
         self._answers = answers
         self._prompt_caching = prompt_caching
@@ -131,7 +129,7 @@ class Pipeline:
         )
         if admitted.material is None or not (control.read or control.write) or self._answers is None:
             exchange.cache = "bypass"
-            return Miss(exchange, endpoint, call, passed, admitted.group, control, None)
+            return Miss(exchange, endpoint, call, passed, self._fleet, admitted.group, control, None)
         key = self._key(endpoint, admitted, control, exchange.principal, passed)
         stale = None
         if not control.read:
@@ -150,7 +148,16 @@ class Pipeline:
             exchange.cache = "miss"
         ttl_s = _shorter(control.ttl_s, admitted.ttl_s)
         return Miss(
-            exchange, endpoint, call, passed, admitted.group, control, key if control.write else None, ttl_s, stale
+            exchange,
+            endpoint,
+            call,
+            passed,
+            self._fleet,
+            admitted.group,
+            control,
+            key if control.write else None,
+            ttl_s,
+            stale,
         )
 
     def _hit_again(
@@ -171,7 +178,7 @@ class Pipeline:
     def _read(self, endpoint: Endpoint, raw: bytes) -> Admitted:
         """Reads and checks a body, and resolves its model. Raises GatewayError."""
         call = endpoint.read_request(raw, max_depth=self._settings.max_json_depth)
-        group = self._directory.resolve(call.model)
+        group = self._fleet.directory.resolve(call.model)
         target = group.deployments[0]
         material = None
         policy, ttl_s = self._settings.cache_policies.of(call.model, target.upstream_model, target.model.id)
@@ -320,7 +327,7 @@ class Pipeline:
         """One attempt at one deployment, up to the commit point: a whole answer, or a stream that has begun. Raises
         GatewayError where it failed; nothing has gone to the client then."""
         call, exchange = miss.call, miss.exchange
-        upstream = self._upstreams[target.account]
+        upstream = miss.fleet.upstreams[target.account]
         translator = TRANSLATORS.get((miss.endpoint.name, target.dialect))
         if translator is None:
             body = estimate(miss.endpoint.name, call)
@@ -340,7 +347,7 @@ class Pipeline:
         if not prepared.breakpoints:
             trial = None
         began_s = monotonic()
-        tried = target.state.begin(began_s, stream=call.stream)
+        tried = target.state.begin(began_s, stream=call.stream, tokens=len(call.body.raw) // CHARACTERS_PER_TOKEN)
         record = Attempt(upstream.name, target.upstream_model, began_s)
         exchange.attempts = (*exchange.attempts, record)
         timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)
@@ -386,7 +393,7 @@ class Pipeline:
             raise failure_error(upstream.name, failure) from failure
         _note_end(exchange, exchange.attempts[-1])
         whole = translator.answer(body, prepared, created=int(time.time()))
-        _succeeded(tried, whole.usage)
+        tried.succeeded(monotonic(), whole.usage)
         self._account(exchange, target, trial, whole.usage)
         if exchange.traced is not None:
             exchange.traced.tell(whole.body, whole.finish_reasons)
@@ -435,7 +442,7 @@ class Pipeline:
                 tried.failed(record.ended_s, GatewayError(exchange.error, ""))
             stored = None
             if whole:
-                _succeeded(tried, usage)
+                tried.succeeded(record.ended_s, usage)
                 folded = stream.answer()
                 if folded is not None and exchange.traced is not None:
                     exchange.traced.tell(folded.body, folded.finish_reasons)
@@ -538,28 +545,23 @@ class Pipeline:
             exchange.cost_picodollars if cost and self._in_headers else None,
             exchange.warnings,
         )
-        return b"%b%bx-llm-edge-attempts: %d\r\n" % (
+        return b"%b%bx-llm-edge-attempts: %d\r\n%b" % (
             shared,
             endpoint.request_id_lines(exchange.request_id.encode()),
             len(exchange.attempts),
+            exchange.route_line,
         )
 
     def _error_headers(self, exchange: Exchange) -> bytes:
         lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {len(exchange.attempts)}\r\n"
-        return (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.refusal_headers
+        return (
+            (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.route_line + exchange.refusal_headers
+        )
 
 
 def _shorter(one_s: float | None, other_s: float | None) -> float | None:
     """The shorter of two times, where None is no bound."""
     return other_s if one_s is None else one_s if other_s is None else min(one_s, other_s)
-
-
-def _succeeded(tried: Try, usage: TokenUsage | None) -> None:
-    if usage is None:
-        tried.succeeded(monotonic())
-    else:
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        tried.succeeded(monotonic(), tokens=tokens, output_tokens=usage.completion_tokens)
 
 
 def _note_end(exchange: Exchange, record: Attempt) -> None:
