@@ -473,3 +473,45 @@ async def test_streams_keep_apart() -> None:
             assert received.body == nonce * 20
 
         await asyncio.gather(*(one(number) for number in range(40)))
+
+
+async def test_a_whole_answer_comes_when_all_of_it_is_there() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for piece in (OK + b"content-length: 5\r\n\r\n", b"he", b"llo"):
+            await peer.send(piece)
+            await asyncio.sleep(0.01)
+        await peer.gone()
+
+    async with upstream(script) as server, pool_of() as pool:
+        answer = await pool.send(server.origin(), b"POST", b"/x", b"", b"", PATIENT, whole=True)
+        assert answer.complete
+        assert (answer.status, answer.body()) == (200, b"hello")
+        assert (pool.idle, pool.in_use) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (OK + b"content-length: 11\r\n\r\n", FailureReason.TOO_LARGE),
+        (CHUNKED + chunk(b"x" * 11), FailureReason.TOO_LARGE),
+        (CHUNKED + chunk(b"x" * 11) + b"0\r\n\r\n", FailureReason.TOO_LARGE),
+        (OK + b"content-length: 10\r\n\r\nhe", FailureReason.CLOSED),
+    ],
+)
+async def test_a_whole_answer_that_breaks_off_tells_its_status(sent: bytes, reason: FailureReason) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(sent)
+        if reason is FailureReason.CLOSED:
+            peer.close()
+        await peer.gone()
+
+    async with upstream(script) as server, pool_of(max_response_bytes=10) as pool:
+
+        async def send() -> bytes:
+            return (await pool.send(server.origin(), b"POST", b"/x", b"", b"", PATIENT, whole=True)).body()
+
+        failure = await failure_of(send())
+        assert (failure.reason, failure.status) == (reason, 200)
+        await eventually(lambda: pool.in_use == 0)

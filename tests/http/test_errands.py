@@ -289,3 +289,17 @@ async def test_a_task_may_wait_for_a_signal_and_be_cancelled() -> None:
         await task
     assert signal.done
     assert not signal.cancel()
+
+
+@pytest.mark.parametrize("wanted", [None, False, True])
+async def test_a_forsaken_errand_is_cancelled_unless_others_want_its_result(wanted: bool | None) -> None:
+    signal = Signal()
+    sent, owner = errand(after(signal))
+    if wanted is not None:
+        sent.goes_on = lambda: wanted
+    await from_the_loop(sent.start)
+    sent.forsake()
+    await asyncio.sleep(0)
+    assert owner.ends == ([] if wanted else ["CancelledError()"])
+    await from_the_loop(signal.set)
+    assert owner.ends == (["done"] if wanted else ["CancelledError()"])

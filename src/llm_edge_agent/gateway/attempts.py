@@ -68,7 +68,8 @@ async def attempt(
     tried: Try,
     timeouts: Timeouts,
 ) -> UpstreamAnswer:
-    """Sends the request and returns the provider's 200, its body not yet read. The caller closes it.
+    """Sends the request and returns the provider's 200: whole, or where a `stream` was asked for, its body not yet
+    read. The caller closes it.
 
     Raises GatewayError for everything else. What the answer's head says of rate limits is told to `tried`, which the
     caller ends.
@@ -85,6 +86,7 @@ async def attempt(
             upstream.headers[tried.key] + prepared.headers + accept,
             prepared.body,
             timeouts,
+            whole=not tried.stream,
         )
         exchange.upstream_status = answer.status
         wait_s = reset_after_s(answer.headers, time.time())
@@ -97,6 +99,7 @@ async def attempt(
         finally:
             answer.close()
     except UpstreamFailure as failure:
+        exchange.upstream_status = failure.status or exchange.upstream_status
         raise failure_error(upstream.name, failure) from failure
     exchange.refusal_headers = relayed_headers(answer.headers, refused=True)
     error = translator.error(answer.status, answer.headers, body, provider=upstream.name, now_unix_s=time.time())

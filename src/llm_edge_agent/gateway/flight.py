@@ -1,7 +1,7 @@
 """Single flight: identical requests of one tenant, under way at the same time, share one upstream call.
 
-The first one leads: its call to the provider runs in an errand of its own, so that it can outlive the client who caused
-it. Those that come meanwhile join, and each ends its own exchange:
+The first one leads: its call to the provider outlives the client who caused it, where others want the answer. Those
+that come meanwhile join, and each ends its own exchange:
 
     leader whole,  follower whole   told the answer when it is there
     leader whole,  follower stream  told the answer as a stream when it is there
@@ -233,14 +233,18 @@ class Seat(Generic[T]):
 
 
 class Flight:
-    """One call and who waits for it. Owns the errand that makes the call (`http.errands.Owner`)."""
+    """One call and who waits for it."""
 
-    def __init__(self, forget: Callable[[], None]) -> None:
-        """`forget` is called once, as soon as nobody may join any more."""
-        self._forget = forget
+    __slots__ = ("_errand", "_exchange", "_flights", "_key", "_leader", "_leader_left", "_seats", "_tee", "over")
+
+    def __init__(self, flights: "dict[bytes, Flight]", key: bytes) -> None:
+        """`flights` are those that may be joined: this one is among them, under `key`, for as long as it may."""
+        self._flights = flights
+        self._key = key
+        flights[key] = self
         self.over = False
         """Nobody may join any more: all is told."""
-        self._errand: Errand[Reply] | None = None
+        self._errand: Errand[Any] | None = None
         self._leader: Seat[Reply] | None = None
         self._leader_left = False
         self._exchange: Exchange | None = None
@@ -252,6 +256,20 @@ class Flight:
     def awaited(self) -> bool:
         """Whether followers wait to be told something."""
         return bool(self._seats)
+
+    def lead(self, exchange: Exchange, errand: Errand[Any]) -> None:
+        """The leader's call is its client's own errand, which goes on where others wait when the client has left.
+        `land` ends it."""
+        self._exchange = exchange
+        self._errand = errand
+        errand.goes_on = self._outlives_leader
+
+    def _outlives_leader(self) -> bool:
+        if self._exchange is not None:
+            self._exchange.left = self._leader_left = True
+        return bool(self._seats)
+
+    # A leader that runs in a task of asyncio's (the ASGI adapter): the call is an errand that the flight owns.
 
     def depart(self, exchange: Exchange, call: Coroutine[Any, Any, Reply]) -> Seat[Reply]:
         """Starts the leader's call, and returns the leader's seat. `leader_leaves` gives it up."""
@@ -322,11 +340,13 @@ class Flight:
         if self.over:
             return
         self.over = True
-        self._forget()
+        del self._flights[self._key]
         self._exchange = self._tee = None
         self._tell(landing)
 
     def _tell(self, landing: Landing, *, streams_only: bool = False) -> None:
+        if not self._seats:
+            return
         told = [seat for seat, stream in self._seats.items() if stream or not streams_only]
         for seat in told:
             if self._seats.pop(seat, None) is not None:
@@ -343,11 +363,7 @@ class Flights:
         return self._by_key.get(key)
 
     def begin(self, key: bytes) -> Flight:
-        flight = self._by_key[key] = Flight(lambda: self._end(key))
-        return flight
-
-    def _end(self, key: bytes) -> None:
-        self._by_key.pop(key, None)
+        return Flight(self._by_key, key)
 
     def __len__(self) -> int:
         return len(self._by_key)

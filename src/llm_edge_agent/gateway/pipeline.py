@@ -12,11 +12,10 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -54,6 +53,7 @@ from llm_edge_agent.gateway.retold import Retold
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
+from llm_edge_agent.http.errands import Errand
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.http.origins import UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
@@ -237,18 +237,27 @@ class Pipeline:
         exchange.end(200)
         return Complete(200, head, body)
 
-    def answer(self, miss: Miss) -> Coroutine[Any, Any, Complete | Relay]:
-        """The rest of the line, for what could not be answered at once: with others who ask the same, or alone. What is
-        returned must be awaited; the first to ask has the provider called at once."""
+    async def answer(self, miss: Miss) -> Complete | Relay:
+        """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""
         if miss.key is None or not miss.control.read or miss.control.only_if_cached:
-            return self._alone(miss)
+            return await self._alone(miss)
         flight = self._flights.find(miss.key)
         if flight is not None:
-            return self._join(flight, miss)
+            return await self._join(flight, miss)
         flight = miss.flight = self._flights.begin(miss.key)
-        return self._lead(flight, flight.depart(miss.exchange, self._alone(miss)))
+        runner: object = asyncio.current_task()
+        if not isinstance(runner, Errand):
+            return await self._led(flight, flight.depart(miss.exchange, self._alone(miss)))
+        flight.lead(miss.exchange, runner)
+        reply = None
+        try:
+            reply = await self._alone(miss)
+        finally:
+            if not isinstance(reply, Relay):
+                flight.land(None)
+        return reply
 
-    async def _lead(self, flight: Flight, seat: Seat[Complete | Relay]) -> Complete | Relay:
+    async def _led(self, flight: Flight, seat: Seat[Complete | Relay]) -> Complete | Relay:
         try:
             await seat.signal
         except asyncio.CancelledError:
@@ -359,7 +368,7 @@ class Pipeline:
                     return await self._relay(
                         miss, target, upstream, translator, prepared, trial, answer, tried, commit_by_s
                     )
-                return await self._whole(miss, target, upstream, translator, prepared, trial, answer, tried)
+                return self._whole(miss, target, upstream, translator, prepared, trial, answer, tried)
             except BaseException:
                 answer.close()
                 raise
@@ -375,7 +384,7 @@ class Pipeline:
             if record.ended_s is None:
                 _note_end(exchange, record)
 
-    async def _whole(
+    def _whole(
         self,
         miss: Miss,
         target: Deployment,
@@ -387,12 +396,8 @@ class Pipeline:
         tried: Try,
     ) -> Complete:
         exchange = miss.exchange
-        try:
-            body = await answer.read()
-        except UpstreamFailure as failure:
-            raise failure_error(upstream.name, failure) from failure
         _note_end(exchange, exchange.attempts[-1])
-        whole = translator.answer(body, prepared, created=int(time.time()))
+        whole = translator.answer(answer.body(), prepared, created=int(time.time()))
         tried.succeeded(monotonic(), whole.usage)
         self._account(exchange, target, trial, whole.usage)
         if exchange.traced is not None:

@@ -118,11 +118,14 @@ class UpstreamAnswer:
                 except BaseException:
                     self.close()
                     raise
-        failure = self.failure
-        if failure is not None:
-            raise failure
-        if self._size > self._limit:
-            raise UpstreamFailure(FailureReason.TOO_LARGE, "the body exceeds the limit", received=True)
+        if self._size > self._limit and self._failure is None:
+            self._failure = self._too_large()
+        if self._failure is not None:
+            raise self._failure
+        return self.body()
+
+    def body(self) -> bytes:
+        """The body of an answer that was asked for whole, and has come."""
         pieces = self._pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -228,11 +231,14 @@ class UpstreamAnswer:
             if data:
                 self._size += len(data)
                 self._pieces.append(data)
+                if self._reading and self._size > self._limit:
+                    self._failure = self._too_large()
             self.settled.set()
 
     def fail(self, failure: UpstreamFailure) -> None:
         """The exchange broke off. The connection has left already."""
         self._connection = None
+        failure.status = self.status
         self._failure = failure
         receiver = self._receiver
         if receiver is not None:
@@ -246,3 +252,8 @@ class UpstreamAnswer:
         if self._failure is None:
             self._failure = UpstreamFailure(FailureReason.CLOSED, "the answer was closed", received=self.received)
         self.settled.set()
+
+    def _too_large(self) -> UpstreamFailure:
+        failure = UpstreamFailure(FailureReason.TOO_LARGE, "the body exceeds the limit", received=True)
+        failure.status = self.status
+        return failure

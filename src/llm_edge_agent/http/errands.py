@@ -103,7 +103,7 @@ class Owner(Protocol[R_contra]):
 class Errand(Generic[T]):
     """Runs one coroutine for `owner`. `start` it, once."""
 
-    __slots__ = ("_cancels", "_coroutine", "_loop", "_must_cancel", "_owner", "_started", "_waiting")
+    __slots__ = ("_cancels", "_coroutine", "_loop", "_must_cancel", "_owner", "_started", "_waiting", "goes_on")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], owner: Owner[T], loop: asyncio.AbstractEventLoop) -> None:
         self._coroutine: Coroutine[Any, Any, T] | None = coroutine
@@ -113,6 +113,9 @@ class Errand(Generic[T]):
         self._started = False
         self._must_cancel = False
         self._cancels = 0
+        self.goes_on: Callable[[], bool] | None = None
+        """Asked when the owner has no more use for the result: whether the errand goes on, for the sake of others. It
+        is cancelled by whoever said so, then."""
 
     def start(self) -> None:
         adopt(self)
@@ -166,10 +169,15 @@ class Errand(Generic[T]):
     def _end(self) -> Owner[T]:
         """Lets go of what would hold this errand in a circle: its owner, who is to be told."""
         release(self)
-        self._coroutine = None
+        self._coroutine = self.goes_on = None
         owner = self._owner
         del self._owner
         return owner
+
+    def forsake(self) -> None:
+        """The owner has no more use for the result."""
+        if self.goes_on is None or not self.goes_on():
+            self.cancel()
 
     # What asyncio asks of the current task.
 

@@ -4,10 +4,10 @@ Life of one exchange on the server side:
 
 1. the head is complete: `Handler.head(request)`; a `Complete` refuses before the body is read, None reads on;
 2. the body is complete: `Handler.handle(request)`; a `Complete` is written at once, inside the parser's callback (the
-   fast path needs no task); an awaitable is run in a task of its own and yields a `Complete` or a `Streaming`;
+   fast path needs no task); an awaitable is run as an errand and yields a `Complete` or a `Streaming`;
 3. a `Streaming` gets the connection as its `Sink` through `start`; from then on it owns the end of the exchange.
 
-If the client leaves (or is cut for slowness, or the server stops) while an awaitable is pending, its task is
+If the client leaves (or is cut for slowness, or the server stops) while an awaitable is pending, its errand is
 cancelled; while a `Streaming` is running, its `abort` is called, once.
 """
 

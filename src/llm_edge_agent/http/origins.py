@@ -81,6 +81,8 @@ class UpstreamFailure(Exception):
         self.detail = detail
         self.received = received
         """Whether any byte of the answer had arrived (then nothing may be retried)."""
+        self.status = 0
+        """Of the answer, where its head had arrived."""
 
 
 class Receiver(Protocol):

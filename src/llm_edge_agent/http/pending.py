@@ -116,14 +116,14 @@ class Pending:
             self._call(self._streaming.resume)
 
     def abandon(self, reason: AbortReason) -> None:
-        """The connection is lost to this reply: cancels the errand or aborts the stream."""
+        """The connection is lost to this reply: forsakes the errand or aborts the stream."""
         if not self._live:
             return
         self._live = False
         if self._streaming is not None:
             self._abort(self._streaming, reason)
         elif self._errand is not None:
-            self._errand.cancel()
+            self._errand.forsake()
 
     def shut_down(self) -> bool:
         """The server stops. A stream is aborted, may write once more, and is cut: True. An answer still awaited is
