@@ -100,6 +100,20 @@ def test_reasoning_goes_on_where_the_message_is_sent_back(client: openai.OpenAI,
     assert bill_of(running)["path"].endswith("/chat/completions")
 
 
+def test_a_streamed_call_is_replayed_whole(client: openai.OpenAI, gpt: str) -> None:
+    asked: Any = {
+        "model": gpt,
+        "tools": TOOLS,
+        "messages": [{"role": "user", "content": f"[[sim: tool=get_weather]]{gpt}"}],
+    }
+    first = answered(client, True, **asked).choices[0]
+    again = client.chat.completions.with_raw_response.create(**asked)
+    assert again.headers["x-llm-edge-cache"] == "hit-l1"
+    repeated: Any = again.parse().choices[0]
+    assert (repeated.finish_reason, repeated.message.tool_calls[0].id) == ("tool_calls", first.message.tool_calls[0].id)
+    assert repeated.message.thinking_blocks == first.message.thinking_blocks
+
+
 def test_structured_output_and_stop_beside_tools(client: openai.OpenAI, gpt: str) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     asked: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}

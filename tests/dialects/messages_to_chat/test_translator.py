@@ -54,7 +54,12 @@ def test_a_model_that_takes_tools_in_chat() -> None:
 
 @pytest.mark.parametrize(
     ("thinking", "summary", "shown"),
-    [({}, "auto", "Hm."), ({"thinking": {"type": "adaptive", "display": "omitted"}}, None, "")],
+    [
+        ({}, None, "Hm."),
+        ({"thinking": {"type": "adaptive"}}, None, "Hm."),
+        ({"thinking": {"type": "adaptive", "display": "summarized"}}, "auto", "Hm."),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, None, ""),
+    ],
 )
 def test_a_model_that_takes_them_only_in_responses(thinking: Json, summary: str | None, shown: str) -> None:
     call, prepared = prepare(models.NEWEST, stream=True, stop_sequences=["END"], **thinking)

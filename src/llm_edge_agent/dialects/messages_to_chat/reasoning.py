@@ -29,6 +29,8 @@ class Reasoning(NamedTuple):
     hidden: bool = False
     omitted: bool = False
     """As in `Sent`."""
+    summarized: bool = False
+    """As in `Translated`."""
 
 
 def plan(request: Json, model: Model, losses: Losses) -> Reasoning:
@@ -53,8 +55,9 @@ def plan(request: Json, model: Model, losses: Losses) -> Reasoning:
         budget = integer(thinking["budget_tokens"], "thinking.budget_tokens", 1024)
         if word is None:
             field, word = "thinking", next((name for bound, name in _BUDGETS if budget <= bound), "xhigh")
-    omitted = text(thinking.get("display", ""), "thinking.display") == "omitted"
-    return Reasoning(_taken(field, word, model, losses), omitted=omitted)
+    display = text(thinking.get("display", ""), "thinking.display")
+    effort = _taken(field, word, model, losses)
+    return Reasoning(effort, omitted=display == "omitted", summarized=display == "summarized")
 
 
 def _taken(field: str, word: str | None, model: Model, losses: Losses) -> str | None:

@@ -124,7 +124,11 @@ class _Request:
             tool_names=names.own,
         )
         return Translated(
-            body=msgspec.json.encode(out), sent=sent, warnings=self._losses.warnings(), to_responses=to_responses
+            body=msgspec.json.encode(out),
+            sent=sent,
+            warnings=self._losses.warnings(),
+            summarized=thought.summarized,
+            to_responses=to_responses,
         )
 
     def _refuse_untranslatable(self) -> None:

@@ -27,5 +27,8 @@ class Translated(msgspec.Struct, frozen=True, kw_only=True):
     sent: Sent
     warnings: tuple[str, ...] = ()
     """`dropped:<field>` / `changed:<field>` items for `x-llm-edge-warnings`, in order, without repeats."""
+    summarized: bool = False
+    """The client wants to read the thinking (`display: summarized`). Without it no summaries are asked for at the
+    Responses API, which refuses to make them for accounts that OpenAI has not verified."""
     to_responses: bool = False
     """The model takes such a request only at the Responses API: the body goes on through `chat_to_responses`."""

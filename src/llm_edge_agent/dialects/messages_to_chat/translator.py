@@ -48,8 +48,7 @@ class MessagesToOpenAI:
         body, warnings, sent = translated.body, translated.warnings, translated.sent
         if not translated.to_responses:
             return Prepared(path=b"/chat/completions", body=body, warnings=warnings, sent=_Sent(sent))
-        shown = not (sent.hide_thinking or sent.omit_thinking)
-        further = responses_request.translate_request(body, model, options, expose=shown)
+        further = responses_request.translate_request(body, model, options, expose=translated.summarized)
         # The chunks between the two machines tell all there is; what the client sees, the second one decides.
         within = msgspec.structs.replace(further.sent, include_usage=True, expose_thinking=True)
         return Prepared(
