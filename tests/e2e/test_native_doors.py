@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import ServerLimits
+from llm_edge_agent.gateway import relay
 from tests.dialects.native_samples import (
     COMPLETION,
     MESSAGE,
@@ -357,6 +358,34 @@ async def test_a_stream_cut_short_ends_with_an_error_in_its_dialect(name: str) -
         assert event.get("type") == (None if name == "completions" else "error")
         again = await post(gateway, door.path, door.body(stream=True))
         assert (again.headers["x-llm-edge-cache"], upstream.calls) == ("miss", 2)
+
+
+@streaming
+async def test_silence_gets_a_sign_of_life_and_a_shutdown_an_error_in_the_dialect(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "KEEPALIVE_S", 0.1)
+    door = DOORS[name]
+
+    async def script(line: Any) -> None:
+        await line.send(SSE_HEAD + chunked(b"".join(door.begun)))
+        await line.left()
+        line.finish()
+
+    async with (
+        scripted(script) as upstream,
+        running(gateway_config(upstream.url)) as gateway,
+        gateway.connect() as wire,
+    ):
+        await wire.send(request_bytes(door.body(stream=True), path=door.path))
+        sign = b'event: ping\ndata: {"type": "ping"}\n\n' if name == "messages" else b": keep-alive\n\n"
+        await wire.until(door.begun[-1])
+        await wire.until(sign)
+        await gateway.server.stop(0)
+        last = await wire.to_end()
+    event = b"event: error\ndata: {" if name != "completions" else b"data: {"
+    assert event in last
+    assert b"shutting down" in last
 
 
 # What is asked of the gateway itself.

@@ -41,34 +41,34 @@ def responses_replay(body: bytes) -> "ResponsesReplay | None":
 
 
 class ResponsesReplay:
-    """A `Replay`: the provider's bytes, but for id and times. Its stream is made at once: one that fails must fail
-    here."""
+    """A `Replay`: the provider's bytes, but for id and times. Its stream is made anew each time: it says everything
+    three times over, and would outweigh what the cache counts for the entry."""
 
-    __slots__ = ("_last_number", "_middle", "_opening", "_whole")
+    __slots__ = ("_body", "_whole")
 
     def __init__(self, body: bytes) -> None:
         """Raises one of `UNREADABLE` where the body is no response as OpenAI sends them."""
         self._whole = StoredBody(body, _PLACES)
-        response = _decoder.decode(body)
-        events = [_event(kind, number, told) for number, (kind, told) in enumerate(_items(response["output"]), 2)]
-        self._middle = b"".join(events)
-        self._last_number = 2 + len(events)
-        begun: dict[str, Any] = {"status": "in_progress", "output": [], "usage": None, "completed_at": None}
-        self._opening = StoredBody(_encode({key: begun.get(key, value) for key, value in response.items()}), _PLACES)
+        self._body = body
+        self.stream(b"", b"0", None, show_usage=False)  # one that fails must fail here
 
     def whole(self, suffix: bytes, created: bytes, metadata: bytes | None) -> bytes:
         return self._whole.render(_values(suffix, created))
 
     def stream(self, suffix: bytes, created: bytes, metadata: bytes | None, *, show_usage: bool) -> bytes:
         values = _values(suffix, created)
-        opening = self._opening.render(values)
+        response = _decoder.decode(self._body)
+        begun: dict[str, Any] = {"status": "in_progress", "output": [], "usage": None, "completed_at": None}
+        announced = _encode({key: begun.get(key, value) for key, value in response.items()})
+        opening = StoredBody(announced, _PLACES).render(values)
+        events = [_event(kind, number, told) for number, (kind, told) in enumerate(_items(response["output"]), 2)]
         closing = b" ".join(self._whole.render(values).splitlines())
         return b"".join(
             (
                 _lifecycle(b"created", 0, opening),
                 _lifecycle(b"in_progress", 1, opening),
-                self._middle,
-                _lifecycle(b"completed", self._last_number, closing),
+                *events,
+                _lifecycle(b"completed", 2 + len(events), closing),
             )
         )
 

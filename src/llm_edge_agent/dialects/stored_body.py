@@ -32,16 +32,17 @@ class StoredBody:
             if (span := spans.get(name)) is not None and body[span.start : span.end] != b"null"
         )
         self._places = tuple(name for _, _, name in found)
-        self._pieces: list[bytes] = []
+        view = memoryview(body)  # the entry holds the body itself: no second copy
+        self._pieces: list[memoryview] = []
         position = 0
         for start, end, _ in found:
-            self._pieces.append(body[position:start])
+            self._pieces.append(view[position:start])
             position = end
-        self._pieces.append(body[position:])
+        self._pieces.append(view[position:])
 
     def render(self, values: Mapping[str, bytes]) -> bytes:
         """The body with `values` (encoded JSON) in its places."""
-        parts = [self._pieces[0]]
+        parts: list[bytes | memoryview] = [self._pieces[0]]
         for name, piece in zip(self._places, self._pieces[1:], strict=True):
             parts.append(values[name])
             parts.append(piece)
