@@ -15,6 +15,7 @@ from llm_edge_agent.dialects.event_relay import RelayedStream
 from llm_edge_agent.dialects.messages_replay import messages_replay
 from llm_edge_agent.dialects.messages_stream import MessagesReader, finish_reason
 from llm_edge_agent.dialects.native import passed_lines, path, read_call, relayed_refusal, renamed
+from llm_edge_agent.dialects.own_thinking import messages_without_own_thinking
 from llm_edge_agent.dialects.provider_json import decode
 
 PASSED_HEADERS = (b"anthropic-version", b"anthropic-beta")
@@ -131,6 +132,7 @@ class MessagesToMessages:
         passed: Passed = PASSED_NOTHING,
     ) -> Prepared:
         """The version is the client's; one that names none gets the gateway's, since Anthropic refuses to guess."""
+        call = messages_without_own_thinking(call)
         headers = passed.headers
         if b"anthropic-version: " not in headers:
             headers += b"anthropic-version: %b\r\n" % options.anthropic_version.encode()

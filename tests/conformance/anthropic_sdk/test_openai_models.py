@@ -102,6 +102,16 @@ def test_reasoning_is_kept_over_the_loop(client: anthropic.Anthropic, running: R
     assert prompts[0] > prompts[1]
 
 
+def test_a_conversation_goes_on_with_claude(client: anthropic.Anthropic) -> None:
+    """Claude did not sign that thinking, and would refuse it."""
+    history = once("[[sim: tool=get_weather]] Weather in Paris?")
+    first = client.messages.create(model=RESPONSES, max_tokens=500, tools=TOOLS, messages=history)
+    assert first.content[0].type == "thinking"
+    history += [spoken(first), results(first)]
+    second = client.messages.create(model="claude-opus-5", max_tokens=500, tools=TOOLS, messages=history)
+    assert "result of" in text_of(second)
+
+
 def test_images_in_results_and_errors_of_tools(client: anthropic.Anthropic, gpt: str) -> None:
     asked: dict[str, Any] = {"model": gpt, "max_tokens": 500, "tools": TOOLS}
     history = once("[[sim: tool=get_weather]] Weather in Paris?")

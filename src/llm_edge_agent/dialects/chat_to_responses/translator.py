@@ -11,7 +11,6 @@ from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
 from llm_edge_agent.dialects.chat_stream import ChatStream
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.chat_to_responses.errors import in_chat_words
-from llm_edge_agent.dialects.chat_to_responses.leaving import without_own_thinking
 from llm_edge_agent.dialects.chat_to_responses.request import translate_request
 from llm_edge_agent.dialects.chat_to_responses.response import translate_response
 from llm_edge_agent.dialects.chat_to_responses.rule import needs_responses
@@ -26,6 +25,7 @@ from llm_edge_agent.dialects.endpoint import (
     Prepared,
     Translator,
 )
+from llm_edge_agent.dialects.own_thinking import chat_without_own_thinking
 
 PATH = b"/responses"
 
@@ -49,7 +49,7 @@ class ChatToOpenAI:
         passed: Passed = PASSED_NOTHING,
     ) -> Prepared:
         if not needs_responses(call.body.value, model):
-            call = without_own_thinking(call)
+            call = chat_without_own_thinking(call)
             return self._same.request(call, model, upstream_model, options, ask_usage=ask_usage, passed=passed)
         translated = translate_request(call.body.raw, model, options, upstream_model=upstream_model)
         return Prepared(path=PATH, body=translated.body, warnings=translated.warnings, sent=translated.sent)

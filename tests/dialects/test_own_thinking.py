@@ -1,0 +1,67 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llm_edge_agent.dialects.endpoint import Call
+from llm_edge_agent.dialects.gateway_signature import KeptReasoning, sign
+from llm_edge_agent.dialects.native import read_call
+from llm_edge_agent.dialects.own_thinking import chat_without_own_thinking, messages_without_own_thinking
+
+OWN = {"type": "thinking", "thinking": "", "signature": sign(KeptReasoning("rs_1", "gAAA"))}
+OTHER = {"type": "thinking", "thinking": "t", "signature": "EqRk"}
+CALLED = {"type": "tool_use", "id": "a", "name": "f", "input": {"n": 1}}
+HI = {"role": "user", "content": "Hi"}
+SAID = {"role": "assistant", "content": "x", "reasoning_content": "r"}
+
+
+def call(messages: Any) -> Call:
+    told = json.dumps(messages, separators=(",", ":"))
+    raw = f'{{ "temperature" : 0.50, "messages": {told} , "model":"m"}}\n'
+    return read_call(raw.encode(), max_depth=64)
+
+
+@pytest.mark.parametrize(
+    ("clean", "before", "after"),
+    [
+        (
+            chat_without_own_thinking,
+            [HI, SAID | {"thinking_blocks": [OWN]}, HI],
+            [HI, {"role": "assistant", "content": "x"}, HI],
+        ),
+        (
+            chat_without_own_thinking,
+            [SAID | {"thinking_blocks": [OWN, OTHER, 7]}],
+            [{"role": "assistant", "content": "x", "thinking_blocks": [OTHER, 7]}],
+        ),
+        (
+            messages_without_own_thinking,
+            [HI, {"role": "assistant", "content": [OWN, CALLED]}, HI],
+            [HI, {"role": "assistant", "content": [CALLED]}, HI],
+        ),
+        (messages_without_own_thinking, [HI, {"role": "assistant", "content": [OWN]}, HI, 7], [HI, HI, 7]),
+    ],
+)
+def test_blocks_of_our_own_making_stay_behind(clean: Callable[[Call], Call], before: Any, after: Any) -> None:
+    cleaned, expected = clean(call(before)), call(after)
+    assert cleaned.body.raw == expected.body.raw
+    assert cleaned.body.value["messages"] == expected.body.value["messages"]
+    assert (cleaned.model, cleaned.stream) == ("m", False)
+
+
+@pytest.mark.parametrize("clean", [chat_without_own_thinking, messages_without_own_thinking])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [HI],
+        "lea1.",
+        [{"role": "user", "content": "What does lea1. mean?"}, 7],
+        [{"role": "assistant", "content": "lea1.", "thinking_blocks": [OTHER], "reasoning_content": "r"}],
+        [{"role": "assistant", "content": [OTHER, {"type": "text", "text": "lea1."}], "thinking_blocks": "lea1."}],
+        [{"role": "user", "content": [{"type": "other", "signature": "lea1."}]}],
+    ],
+)
+def test_everything_else_is_left_as_it_is(clean: Callable[[Call], Call], messages: Any) -> None:
+    asked = call(messages)
+    assert clean(asked) is asked
