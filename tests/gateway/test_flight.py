@@ -296,6 +296,31 @@ async def test_a_stream_that_breaks_breaks_for_all() -> None:
         assert upstream.calls == 1
 
 
+async def test_an_answer_cut_behind_its_finish_reason_ends_the_flight() -> None:
+    go = asyncio.Event()
+
+    async def cut(line: Line) -> None:
+        if not line.request.json.get("stream"):
+            await line.send(reply(completion(TEXT)))
+            return
+        await line.send(SSE_HEAD + b"".join(map(chunked, [*BEGUN, event({"content": " three"}), event({}, "stop")])))
+        await go.wait()
+        line.reset()
+
+    async with scripted(cut) as upstream, running(gateway_config(upstream.url)) as gateway:
+        stage = Stage(gateway, upstream, Held())
+        leader = stage.asks(True)
+        await eventually(lambda: upstream.calls == 1)
+        followers = [stage.asks(True), stage.asks(False), stage.asks(False)]
+        await stage.in_flight(4)
+        go.set()
+        async with asyncio.timeout(10):
+            assert [text_of(answer) for answer in await asyncio.gather(leader, *followers)] == [TEXT] * 4
+            assert upstream.calls == 2  # it is not stored: those who wait for it whole ask again, and once
+            assert text_of(await gateway.chat(ask(stream=False))) == TEXT
+        await eventually(lambda: running_tasks() == 0)
+
+
 async def test_a_slow_follower_holds_nobody_and_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight, "MAX_LAG_BYTES", 256 * 1024)
     go = asyncio.Event()

@@ -198,6 +198,7 @@ class Tee:
             share.relay = share.tee = None
             if share is self._first:
                 self._record = None
+                self._flight.land(None)  # unless it has: an answer that ended well but was cut behind its end
             else:
                 self._followers.pop(share, None)
 
