@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 
-from bench.micro import telemetry
+from bench.micro import routing, telemetry
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.core.cache_key import NOT_KEYED, cache_key
 from llm_edge_agent.core.models import table_from_document
@@ -147,6 +147,8 @@ def cases() -> dict[str, Callable[[], object]]:
 def main() -> None:
     print(f"{'leaf':45} {'us':>9}   (process {os.getpid()})")
     for name, call in cases().items():
+        print(f"{name:45} {cpu_us(call):9.2f}", flush=True)
+    for name, call in routing.cases().items():
         print(f"{name:45} {cpu_us(call):9.2f}", flush=True)
     print()
     telemetry.main()

@@ -2,8 +2,15 @@ from typing import Any
 
 import pytest
 
-from llm_edge_agent.core.models import Model, ModelTable, model_from_record, provider_of_name, table_from_document
-from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
+from llm_edge_agent.core.models import (
+    Model,
+    ModelTable,
+    model_from_record,
+    price_list_from_record,
+    provider_of_name,
+    table_from_document,
+)
+from llm_edge_agent.core.pricing import Price, TokenUsage, cost_picodollars
 from llm_edge_agent.data import model_document
 
 TABLE = table_from_document(model_document())
@@ -136,3 +143,9 @@ def test_overrides_change_known_models_and_add_new_ones() -> None:
     assert changed.prices == model("gpt-5.5").prices
     assert added is not None
     assert added.dialect == "anthropic"
+
+
+def test_prices_alone() -> None:
+    assert price_list_from_record({"input": 1, "output": "2.5"}).base == Price(input=1_000_000, output=2_500_000)
+    with pytest.raises(ValueError):
+        price_list_from_record({"output": 1})

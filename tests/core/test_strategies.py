@@ -5,12 +5,13 @@ import pytest
 
 from llm_edge_agent.core.deployments import Deployment
 from llm_edge_agent.core.needs import Needs
+from llm_edge_agent.core.pricing import Price, PriceList
 from llm_edge_agent.core.strategies import (
     STRATEGIES,
     HybridWeights,
     Situation,
     StrategyName,
-    cost_score,
+    cost_scores,
     latency_scores,
 )
 from tests.core.routing_cases import answer, deployment, fail
@@ -60,8 +61,11 @@ def test_failover_goes_by_priority_then_by_order() -> None:
 
 
 def test_cost_is_prompt_and_answer_at_the_price_that_rules_it() -> None:
-    assert cost_score(deployment("a", price=3), situation()) == 1000 * 3 + 500 * 6
-    assert cost_score(deployment("a", price=None), situation()) == float("inf")
+    banded = deployment("c")
+    price = Price(input=1, output=2)
+    banded.prices = PriceList(base=price, long_context=Price(input=7, output=9), long_context_threshold=999)
+    found = cost_scores([deployment("a", price=3), deployment("b", price=None), banded], situation())
+    assert found == [1000 * 3 + 500 * 6, float("inf"), 1000 * 7 + 500 * 9]
 
 
 def test_cost_takes_the_cheapest_and_of_equals_the_quickest() -> None:
@@ -76,6 +80,13 @@ def test_cost_does_not_wait_for_one_that_hardly_answers() -> None:
     answer(among[0], 0.0, 60.0)
     answer(among[1], 0.0, 1.0)
     assert chosen("cost", among) == "dear"
+
+
+def test_cost_asks_the_best_of_those_that_all_hardly_answer() -> None:
+    among = [deployment("dear", price=3), deployment("cheap", price=1), deployment("cheaper", price=1)]
+    for each, seconds in zip(among, (50.0, 60.0, 58.0), strict=True):
+        answer(each, 0.0, seconds)
+    assert chosen("cost", among, situation(60.0)) == "cheaper"
 
 
 def test_latency_takes_the_quickest() -> None:

@@ -28,7 +28,9 @@ class Group:
     """A name that clients use, and the deployments that answer to it. At least one."""
 
     __slots__ = (
+        "_lacked",
         "_lacks",
+        "_least_window",
         "asked",
         "configured",
         "deployments",
@@ -65,12 +67,18 @@ class Group:
         """What stands for the group in cache keys: the answers of any of its deployments are each other's equals, and
         of nobody else's."""
         self._lacks = tuple(lacking(deployment.model) for deployment in self.deployments)
+        self._lacked = 0
+        """What one of them or another cannot do."""
+        for lacks in self._lacks:
+            self._lacked |= lacks
+        windows = [each.model.context_window for each in self.deployments if each.model.context_window is not None]
+        self._least_window = min(windows, default=1 << 62)
 
     def able(self, needs: Needs) -> tuple[Deployment, ...]:
         """The deployments that can do a request. All of them where none can: the provider has the last word."""
-        if len(self.deployments) == 1:
-            return self.deployments
         features = needs.features
+        if not self._lacked & features and needs.prompt_tokens + needs.max_output_tokens <= self._least_window:
+            return self.deployments
         found = tuple(
             deployment
             for deployment, lacks in zip(self.deployments, self._lacks, strict=True)
@@ -116,7 +124,11 @@ class Plan:
         left: Sequence[Deployment] = self.candidates
         if self.tried:
             left = [deployment for deployment in left if deployment not in self.tried]
-        free = [deployment for deployment in left if deployment.state.free(now_s)]
+        free = [
+            each
+            for each in left
+            if now_s >= (state := each.state).blocked_until_s and state.outstanding < state.max_in_flight
+        ]  # `state.free`, spelled out: it is most of the cost of a choice
         if len(free) < len(left):
             readmitted = self._readmitted(now_s)
             if readmitted:

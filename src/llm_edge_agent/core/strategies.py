@@ -19,6 +19,7 @@ FAILURE_PENALTY = 4.0
 """How much a share of failures weighs in a latency: a call that fails costs another one."""
 QUEUE_POWER = 0.7
 """Calls that wait for their first token are a queue, but not all of it: a provider serves several at once."""
+_QUEUE = tuple((waiting + 1) ** QUEUE_POWER for waiting in range(64))
 BUSY_WEIGHT = 0.5
 """How much the calls under way count, in proportion to the busiest candidate's: it spreads the load over equals."""
 PATIENCE_S = 10.0
@@ -56,29 +57,40 @@ class Situation(NamedTuple):
 def latency_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
     """How long each will probably let a request wait, in seconds, more where calls fail or many are under way."""
     now_s, turn, stream = situation.now_s, situation.turn, situation.stream
-    busiest = max([each.state.outstanding for each in candidates]) or 1
+    busy = BUSY_WEIGHT / (max([each.state.outstanding for each in candidates]) or 1)
     scores = []
     for each in candidates:
         state = each.state
         estimate = state.first_token if stream else state.whole
-        if not estimate.value_s:
+        seconds = estimate.value_s
+        if not seconds:
             estimate = state.whole if stream else state.first_token
-        if state.waiting:
-            seconds = (estimate.value_s or UNKNOWN_S) * (state.waiting + 1) ** QUEUE_POWER
-        else:
+            seconds = estimate.value_s
+        waiting = state.waiting
+        if not waiting:
             seconds = estimate.faded(now_s, turn)
-        scores.append(seconds * (1 + FAILURE_PENALTY * state.failing) * (1 + BUSY_WEIGHT * state.outstanding / busiest))
+        elif seconds:
+            seconds *= _QUEUE[waiting] if waiting < len(_QUEUE) else waiting**QUEUE_POWER
+        else:
+            seconds = UNKNOWN_S
+        scores.append(seconds * (1.0 + FAILURE_PENALTY * state.failing) * (1.0 + busy * state.outstanding))
     return scores
 
 
-def cost_score(deployment: Deployment, situation: Situation) -> float:
-    """Estimated picodollars of the request; infinite where the price is unknown."""
-    prices = deployment.prices
-    if prices is None:
-        return _UNKNOWN_COST
+def cost_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
+    """Estimated picodollars of the request at each, at the price band that rules it; infinite where the price is
+    unknown."""
     needs = situation.needs
-    price = prices.band(needs.prompt_tokens)
-    return needs.prompt_tokens * price.input + needs.output_tokens * price.output
+    prompt, output = needs.prompt_tokens, needs.output_tokens
+    scores = []
+    for each in candidates:
+        prices = each.prices
+        if prices is None:
+            scores.append(_UNKNOWN_COST)
+            continue
+        price = prices.base if prices.long_context is None else prices.band(prompt)
+        scores.append(float(prompt * price.input + output * price.output))
+    return scores
 
 
 def model(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
@@ -111,14 +123,18 @@ def failover(candidates: Sequence[Deployment], situation: Situation) -> Deployme
 
 def cost(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
     """The cheapest; of equally cheap ones, the one that answers soonest. Not one that hardly answers any more."""
+    costs = cost_scores(candidates, situation)
+    least = min(costs)
+    cheapest = [each for each, score in zip(candidates, costs, strict=True) if score == least]
+    waits = latency_scores(cheapest, situation)
+    if min(waits) <= PATIENCE_S:
+        return _least(cheapest, waits, situation)
     waits = latency_scores(candidates, situation)
     patience_s = max(PATIENCE_S, PATIENCE * min(waits))
-    _, _, chosen = min(
-        (cost_score(each, situation), wait, number)
-        for number, (each, wait) in enumerate(zip(candidates, waits, strict=True))
-        if wait <= patience_s
-    )
-    return candidates[chosen]
+    patient = [
+        (score, wait, at) for at, (score, wait) in enumerate(zip(costs, waits, strict=True)) if wait <= patience_s
+    ]
+    return candidates[min(patient)[2]]
 
 
 def latency(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
@@ -134,15 +150,14 @@ def hybrid(candidates: Sequence[Deployment], situation: Situation) -> Deployment
 
 def hybrid_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
     """The sums that `hybrid` goes by, in the order of the candidates."""
-    costs = [cost_score(each, situation) for each in candidates]
+    costs = cost_scores(candidates, situation)
     waits = latency_scores(candidates, situation)
     most = max([each for each in costs if each != _UNKNOWN_COST], default=0.0) or 1.0
     longest = max(waits) or 1.0
     weights = situation.weights
+    by_cost, by_wait, by_failures = weights.cost / most, weights.latency / longest, weights.reliability
     return [
-        weights.cost * min(cost / most, 1.0)
-        + weights.latency * (wait / longest)
-        + weights.reliability * each.state.failing
+        by_cost * (cost if cost < most else most) + by_wait * wait + by_failures * each.state.failing
         for each, cost, wait in zip(candidates, costs, waits, strict=True)
     ]
 
@@ -165,16 +180,12 @@ class Strategy(NamedTuple):
     score: Callable[[Sequence[Deployment], Situation], list[float]] | None = None
 
 
-def _by(score: Callable[[Deployment, Situation], float]) -> Callable[[Sequence[Deployment], Situation], list[float]]:
-    return lambda candidates, situation: [score(each, situation) for each in candidates]
-
-
 STRATEGIES: Mapping[StrategyName, Strategy] = {
     "model": Strategy(model),
     "round_robin": Strategy(round_robin),
     "weighted": Strategy(weighted),
-    "failover": Strategy(failover, _by(lambda deployment, _: float(deployment.priority))),
-    "cost": Strategy(cost, _by(cost_score)),
+    "failover": Strategy(failover),
+    "cost": Strategy(cost, cost_scores),
     "latency": Strategy(latency, latency_scores),
     "hybrid": Strategy(hybrid, hybrid_scores),
 }
