@@ -8,13 +8,14 @@ from functools import partial
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.access import Keyring, Principal
+from llm_edge_agent.core.breaker import State
 from llm_edge_agent.core.cache_policy import Policies
 from llm_edge_agent.core.models import ModelTable, table_from_document
 from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exports import Exports, exports
-from llm_edge_agent.gateway.fleet import Upstream, build_fleet
+from llm_edge_agent.gateway.fleet import Fleet, Upstream, build_fleet
 from llm_edge_agent.gateway.pipeline import Pipeline, PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching
 from llm_edge_agent.gateway.request_ids import RequestIds
@@ -29,7 +30,6 @@ from llm_edge_agent.telemetry.gauges import Published, decode
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.loop_lag import LoopLag
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
-from llm_edge_agent.telemetry.redaction import Redactor
 from llm_edge_agent.telemetry.slots import SlotBlock
 
 __all__ = ["AppState", "Totals", "initialize_app_state"]
@@ -54,8 +54,12 @@ class AppState:
         answers: Answers | None,
         exporting: Exports,
         lag: LoopLag,
+        pipeline: Pipeline,
+        fleet: Fleet,
     ) -> None:
         self.config = config
+        self.pipeline = pipeline
+        self.fleet = fleet
         self.models = models
         self.handler = handler
         self.admin = admin
@@ -75,6 +79,16 @@ class AppState:
     def totals(self) -> Totals:
         """What was served since the start."""
         return self.metrics.totals()
+
+    def adopt(self, config: AppConfig, models: ModelTable) -> None:
+        """Another configuration from the next request on, whole; what its listeners, cache, log and certificates say
+        must be as before. Raises ValueError with nothing changed."""
+        fleet = build_fleet(config, models, self.fleet)
+        self.logs.redactor.learn(config.provider_keys())
+        self.config, self.models, self.fleet = config, models, fleet
+        self.pipeline.adopt(_pipeline_settings(config), fleet)
+        self.admin.adopt(models, fleet.directory, config.aliases, fleet.states)
+        self.handler.adopt(_keyring(config))
 
     def begin_serving(self) -> None:
         """From now on, until `close`, readiness says yes: whoever leads requests here is ready to."""
@@ -126,7 +140,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
     )
     urls = {provider.name: provider.base_url for provider in config.providers}
-    exporting = exports(config.otel, urls, Redactor(config.provider_keys()).clean, sweep, proxy, config.ssl_cert_file)
+    exporting = exports(config.otel, urls, logs.redactor.clean, sweep, proxy, config.ssl_cert_file)
     pool = UpstreamPool(
         sweep=sweep,
         tls=tls_context(config.ssl_cert_file),
@@ -135,7 +149,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     )
     answers = _answers(config, metrics)
     lag = LoopLag()
-    _register_gauges(metrics, pool, fleet.upstreams, answers, logs, lag)
+    _register_gauges(metrics, pool, answers, logs, lag)
     if exporting.dropped is not None:
         metrics.gauge("llm_edge_traces_dropped_total", {}, exporting.dropped)
     ids = RequestIds()
@@ -151,12 +165,18 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         started_unix_s=int(time.time()),
         peers=(lambda: [peer.facts for peer in seat.peers()]) if seat is not None else list,
     )
-    keyring = None
-    if config.auth_enabled:
-        keyring = Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
     observers = (metrics.observe, logs.access, *exporting.observers)
-    handler = GatewayHandler(pipeline, admin, keyring, ids, observers, exporting.tracer)
-    return AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting, lag)
+    handler = GatewayHandler(pipeline, admin, _keyring(config), ids, observers, exporting.tracer)
+    state = AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting, lag, pipeline, fleet)
+    metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, state.fleet.upstreams))
+    metrics.gauge_group("llm_edge_circuit_state", lambda: _circuits(state.fleet), merge="max")
+    return state
+
+
+def _keyring(config: AppConfig) -> Keyring | None:
+    if not config.auth_enabled:
+        return None
+    return Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
 
 
 def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -228,14 +248,12 @@ def _translation(config: AppConfig) -> TranslationOptions:
 def _register_gauges(
     metrics: Metrics,
     pool: UpstreamPool,
-    upstreams: Mapping[str, Upstream],
     answers: Answers | None,
     logs: LogSink,
     lag: LoopLag,
 ) -> None:
     metrics.gauge("llm_edge_log_lines_dropped", {}, lambda: logs.dropped)
     metrics.gauge("llm_edge_event_loop_lag_seconds", {}, lag.worst_s, merge="max")
-    metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, upstreams))
     metrics.mirror("llm_edge_upstream_connections_opened_total", lambda: pool.connections_opened)
     metrics.mirror("llm_edge_upstream_reconnects_total", lambda: pool.requests_retried_stale)
     if answers is not None:
@@ -258,3 +276,14 @@ def _connections(pool: UpstreamPool, upstreams: Mapping[str, Upstream]) -> dict[
             labels = ("provider", upstream.name), ("state", state)
             found[labels] = found.get(labels, 0) + count
     return found
+
+
+_CIRCUITS = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+
+
+def _circuits(fleet: Fleet) -> dict[Labels, float]:
+    """By provider, the worst of its deployments' breakers."""
+    return {
+        (("provider", name),): max(_CIRCUITS[state.breaker.state] for state in states)
+        for name, states in fleet.states.items()
+    }

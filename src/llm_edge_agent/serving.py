@@ -16,7 +16,9 @@ from llm_edge_agent.config import AppConfig
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.routes import MetricsHandler
 from llm_edge_agent.http.server import Server
+from llm_edge_agent.http.tasks import spawn
 from llm_edge_agent.http.workers import READY, Death, Supervisor, attend, bind_slots, close_all
+from llm_edge_agent.reloading import Reloader, Reread
 from llm_edge_agent.telemetry.board import Board
 from llm_edge_agent.telemetry.exposition import Labels
 from llm_edge_agent.telemetry.families import ENDPOINTS, OTHER
@@ -107,19 +109,22 @@ class GatewayServer:
         await self.state.close()
 
 
-def serve(config: AppConfig, on_ready: Callable[[Listening], None]) -> int:
+def serve(config: AppConfig, on_ready: Callable[[Listening], None], reread: Reread | None = None) -> int:
     """Runs a gateway, in as many processes as `config` says, until SIGTERM or SIGINT, then drains. A second signal
-    exits at once, with 128 + its number.
+    exits at once, with 128 + its number. SIGHUP, or a change of the configuration file, has the configuration read
+    again by `reread`.
 
     Returns the exit code, 0 after a drain. Raises OSError where a port cannot be bound. Not for a process with threads.
     """
     workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else config.workers
     if workers == 1:
-        return uvloop.run(serve_until_signalled(config, on_ready))
-    return _Workers(config, workers).serve(on_ready)
+        return uvloop.run(serve_until_signalled(config, on_ready, reread))
+    return _Workers(config, workers, reread).serve(on_ready)
 
 
-async def serve_until_signalled(config: AppConfig, on_ready: Callable[[Listening], None]) -> int:
+async def serve_until_signalled(
+    config: AppConfig, on_ready: Callable[[Listening], None], reread: Reread | None = None
+) -> int:
     """`serve` in this process alone."""
     state = await initialize_app_state(config)
     server = GatewayServer(state)
@@ -138,7 +143,8 @@ async def serve_until_signalled(config: AppConfig, on_ready: Callable[[Listening
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    reload = _reload_on_change(state, reread, stopping)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     _settle_memory()
     on_ready(server)
     await stopping.wait()
@@ -149,9 +155,10 @@ async def serve_until_signalled(config: AppConfig, on_ready: Callable[[Listening
 class _Workers:
     """One gateway in several processes. Satisfies `Listening`."""
 
-    def __init__(self, config: AppConfig, workers: int) -> None:
+    def __init__(self, config: AppConfig, workers: int, reread: Reread | None) -> None:
         """Binds. Raises OSError."""
         self._config = config
+        self._reread = reread
         self._counters = shared_counters(config, workers)
         self._board = Board(workers)
         self._api = bind_slots(config.host, config.port, workers)
@@ -206,7 +213,9 @@ class _Workers:
             if not ending.done():
                 ending.set_result(orphaned)
 
-        attend(channel, on_drain=lambda: end(False), on_reload=lambda: None, on_orphaned=lambda: end(True))
+        stopping = asyncio.Event()
+        reload = _reload_on_change(state, self._reread, stopping)
+        attend(channel, on_drain=lambda: end(False), on_reload=reload, on_orphaned=lambda: end(True))
         loop.add_signal_handler(signal.SIGTERM, end, False)
 
         def publish() -> None:
@@ -219,8 +228,22 @@ class _Workers:
         _settle_memory()
         channel.send(READY)
         orphaned = await ending
+        stopping.set()
         await server.stop(0 if orphaned else config.shutdown_timeout_s)
         return ORPHANED if orphaned else 0
+
+
+def _reload_on_change(state: AppState, reread: Reread | None, stopping: asyncio.Event) -> Callable[[], None]:
+    """Has the configuration file watched. What is returned reloads at once."""
+    if reread is None:
+        return lambda: None
+    reloader = Reloader(state, reread)
+    spawn(reloader.watch(stopping))
+
+    def reload() -> None:
+        spawn(reloader.reload())
+
+    return reload
 
 
 def _has_metrics_port(config: AppConfig) -> bool:

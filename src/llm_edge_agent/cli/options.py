@@ -43,25 +43,34 @@ class Options:
         except NoProvidersError as error:
             fail(str(error), hint=error.hint, code=2)
 
+    def reread(self, flags: Mapping[str, object]) -> "AppConfig":
+        """The same again for a gateway that runs. Raises ConfigError."""
+        return self._from_env(flags, require_provider=True)
+
     def load_without_providers(self) -> "AppConfig":
         """The same for commands that call no provider, which therefore need none."""
         return self._read({}, require_provider=False)
 
     def _read(self, flags: Mapping[str, object], *, require_provider: bool) -> "AppConfig":
         """Raises NoProvidersError."""
-        from llm_edge_agent.config import AppConfig, ConfigError, NoProvidersError
+        from llm_edge_agent.config import ConfigError, NoProvidersError
 
-        level = self.log_level.value if self.log_level is not None else None
         try:
-            config = AppConfig.from_env(
-                config_file=self.config_file, flags={"LOG_LEVEL": level, **flags}, require_provider=require_provider
-            )
+            config = self._from_env(flags, require_provider=require_provider)
         except NoProvidersError:
             raise
         except ConfigError as error:
             fail(*error.problems, code=2)
         _require_certificates(config)
         return config
+
+    def _from_env(self, flags: Mapping[str, object], *, require_provider: bool) -> "AppConfig":
+        from llm_edge_agent.config import AppConfig
+
+        level = self.log_level.value if self.log_level is not None else None
+        return AppConfig.from_env(
+            config_file=self.config_file, flags={"LOG_LEVEL": level, **flags}, require_provider=require_provider
+        )
 
 
 def options_of(context: typer.Context) -> Options:

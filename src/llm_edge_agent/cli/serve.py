@@ -48,7 +48,9 @@ def run(options: Options, flags: Mapping[str, object]) -> None:
     from llm_edge_agent.gateway.exports import MissingExtraError
 
     try:
-        code = serving.serve(config, lambda listening: _announce(config, listening))
+        code = serving.serve(
+            config, lambda listening: _announce(config, listening), reread=lambda: options.reread(flags)
+        )
     except MissingExtraError as error:
         fail(str(error))
     except OSError as error:

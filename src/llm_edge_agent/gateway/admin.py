@@ -41,13 +41,27 @@ class Admin:
     ) -> None:
         """`states`: what was learned of the deployments of each configured provider. `peers` tells the facts of the
         other workers, where there are any."""
-        self._states = states
         self._render_metrics = render_metrics
         self._l1_enabled = l1_enabled
         self._peers = peers
-        self._models = {item["id"]: item for item in _listed_models(table, directory, aliases, states, started_unix_s)}
+        self._started_unix_s = started_unix_s
+        self._states: Mapping[str, Sequence[DeploymentState]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+        self.adopt(table, directory, aliases, states)
         self.serving = False
         """Set by the composition root once the listeners are bound, cleared when draining begins."""
+
+    def adopt(
+        self,
+        table: ModelTable,
+        directory: Directory,
+        aliases: Mapping[str, str],
+        states: Mapping[str, Sequence[DeploymentState]],
+    ) -> None:
+        """What another configuration says, from now on."""
+        listed = _listed_models(table, directory, aliases, states, self._started_unix_s)
+        self._states = states
+        self._models = {item["id"]: item for item in listed}
 
     def reply(self, template: str, request: Request, request_id: str) -> Complete:
         """Health and metrics, by route template."""

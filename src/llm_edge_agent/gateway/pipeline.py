@@ -105,6 +105,15 @@ class Pipeline:
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
 
+    def adopt(self, settings: PipelineSettings, fleet: Fleet) -> None:
+        """From the next request on. Those under way keep the fleet they began with; what was remembered of requests
+        (docs/adr/0005) is forgotten. How answers look stays as it was."""
+        self._settings = settings
+        self._fleet = fleet
+        self._attempts = Attempts(max_retries=settings.max_retries)
+        for door in self._doors.values():
+            door.forget()
+
     def admit(self, request: Request, exchange: Exchange) -> Complete | Miss:
         """Everything that needs no waiting. Raises GatewayError where the request is refused."""
         door = self._doors[exchange.endpoint]
@@ -143,7 +152,7 @@ class Pipeline:
                 door.remember(raw, admitted)
                 reply = self._hit(endpoint, stored, replay, call, exchange)
                 if control.max_age_s is None:
-                    reply.again = partial(self._hit_again, endpoint, admitted, key, exchange)
+                    reply.again = partial(self._hit_again, self._fleet, endpoint, admitted, key, exchange)
                 return reply
             exchange.cache = "miss"
         ttl_s = _shorter(control.ttl_s, admitted.ttl_s)
@@ -161,10 +170,12 @@ class Pipeline:
         )
 
     def _hit_again(
-        self, endpoint: Endpoint, admitted: Admitted, key: bytes, before: Exchange, received_s: float
+        self, fleet: Fleet, endpoint: Endpoint, admitted: Admitted, key: bytes, before: Exchange, received_s: float
     ) -> Complete | None:
         """The same bytes once more (see `Complete.again`): the caller, the model and the key are those of `before`;
-        only the entry may have gone."""
+        only the entry may have gone, or the configuration be another, which may not know the caller any more."""
+        if fleet is not self._fleet:
+            return None
         stored = self._answers.get(key) if self._answers is not None else None
         replay = stored.replay(endpoint) if stored is not None else None
         if stored is None or replay is None or stored.fresh_until_s < received_s:

@@ -124,6 +124,10 @@ class GatewayHandler:
         self._tracer = tracer
         self.draining = False
 
+    def adopt(self, keyring: Keyring | None) -> None:
+        """Other keys, from the next request on."""
+        self._keyring = keyring
+
     def head(self, request: Request) -> Complete | None:
         route = ROUTES.get(request.path) or find_route(request.path)
         headers = request.headers

@@ -85,7 +85,10 @@ class LogSink:
         *,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
         shared: bool = False,
+        redactor: Redactor | None = None,
     ) -> None:
+        self.redactor = redactor or Redactor()
+        """What keeps keys out of the lines; it may learn more of them."""
         self._lines = lines
         self._writer = LineWriter(fd, lines.lost, max_buffered_bytes=max_buffered_bytes, shared=shared)
         self._write = self._writer.write
@@ -181,8 +184,9 @@ def configure(
     lines are lost.
     """
     threshold = parse_filter(level)
-    lines = _lines(format, fd, Redactor(secrets), colour, now)
-    sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes, shared=shared)
+    redactor = Redactor(secrets)
+    lines = _lines(format, fd, redactor, colour, now)
+    sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes, shared=shared, redactor=redactor)
     sink.attach()
     return sink
 

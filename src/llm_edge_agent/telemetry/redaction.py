@@ -38,7 +38,16 @@ class Redactor:
     """Replaces keys by `[redacted]`: strings shaped like one, and the given secrets wherever they stand."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({secret for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS}, key=len, reverse=True)
+        self._secrets: set[str] = set()
+        self._known: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """More secrets. Those from before are not forgotten: an old key is a key still."""
+        self._secrets.update(secrets)
+        known = sorted(
+            {secret for secret in self._secrets if len(secret) >= MIN_SECRET_CHARACTERS}, key=len, reverse=True
+        )
         self._known = re.compile("|".join(re.escape(secret) for secret in known)) if known else None
 
     def clean(self, text: str) -> str:
