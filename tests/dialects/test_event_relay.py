@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.completions_stream import CompletionsReader
-from llm_edge_agent.dialects.event_relay import EventReader, RelayedStream
+from llm_edge_agent.dialects.event_relay import MAX_HELD_BYTES, EventReader, RelayedStream
 from llm_edge_agent.dialects.messages_stream import MessagesReader
 from llm_edge_agent.dialects.responses_stream import ResponsesReader
-from llm_edge_agent.dialects.sse import MAX_EVENT_BYTES
 from tests.dialects.native_samples import (
     completion_events,
     cut,
@@ -127,6 +126,13 @@ def test_an_error_event_that_lacks_its_blank_line_is_worded_anew(door: str) -> N
     assert not machine.failure.told
 
 
+@doors
+def test_empty_reads_change_nothing(door: str) -> None:
+    raw = b"".join(DOORS[door][1])
+    pieces = [piece for i in range(len(raw)) for piece in (raw[i : i + 1], b"")]
+    assert run(stream(door), [b"", *pieces]) == raw
+
+
 def test_nothing_follows_the_terminal_event() -> None:
     raw = b"".join(message_events())
     machine = stream("messages")
@@ -144,7 +150,11 @@ def test_an_event_that_is_not_what_it_says_is_not_handed_on() -> None:
 def test_an_event_without_end_is_refused() -> None:
     machine = stream("messages")
     machine.feed(message_events()[0])
-    assert machine.feed(b"x" * (MAX_EVENT_BYTES + 1)) == b""
+    part = b"x" * (MAX_HELD_BYTES // 4)
+    for _ in range(4):
+        assert machine.feed(part) == b""
+        assert machine.failure is None
+    assert machine.feed(b"x") == b""
     assert machine.failure is not None
     assert machine.failure.kind is ErrorKind.UPSTREAM_TOO_LARGE
     assert machine.finish() == b""

@@ -2,11 +2,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llm_edge_agent.dialects.event_relay import parsed
+from llm_edge_agent.dialects.event_relay import RelayedStream, parsed
 from llm_edge_agent.dialects.messages_replay import messages_replay
-from llm_edge_agent.dialects.messages_stream import fold
-from tests.dialects.native_samples import MESSAGE
+from llm_edge_agent.dialects.messages_stream import MessagesReader, fold
+from tests.dialects.native_samples import MESSAGE, cut, run
 
 BODY = b" " + json.dumps(MESSAGE, ensure_ascii=False, indent=1).encode()
 
@@ -38,6 +40,40 @@ def test_streamed_it_is_a_sequence_that_folds_into_itself() -> None:
         assert json.loads(event.data)["type"] == event.event
     opened = [json.loads(e.data)["index"] for e in events if e.event == "content_block_start"]
     assert opened == [*range(len(MESSAGE["content"]))]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+BLOCKS = st.one_of(
+    st.builds(lambda text: {"type": "text", "text": text}, st.text(max_size=600)),
+    st.builds(
+        lambda text, cited: {"type": "text", "text": text, "citations": cited},
+        st.text(max_size=9),
+        st.lists(st.builds(lambda value: {"type": "char_location", "value": value}, JSON), min_size=1, max_size=3),
+    ),
+    st.builds(lambda text, sign: {"type": "thinking", "thinking": text, "signature": sign}, st.text(), st.text()),
+    st.builds(lambda value: {"type": "redacted_thinking", "data": value}, st.text()),
+    st.builds(
+        lambda kind, value: {"type": kind, "id": "t", "name": "n", "input": value},
+        st.sampled_from(["tool_use", "server_tool_use", "mcp_tool_use"]),
+        st.dictionaries(st.text(max_size=5), JSON, max_size=3),
+    ),
+    st.builds(lambda value: {"type": "some_tool_result", "content": value}, JSON),
+)
+
+
+@given(st.lists(BLOCKS, max_size=4), st.lists(st.integers(0, 10_000), max_size=6))
+def test_any_message_survives_being_streamed_cut_and_folded(content: list[dict[str, Any]], places: list[int]) -> None:
+    message = {**MESSAGE, "content": content}
+    stream = told(json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass"))[1]
+    machine = RelayedStream(MessagesReader(), keep_limit_bytes=1 << 20)
+    assert run(machine, cut(stream, places)) == stream
+    answer = machine.answer()
+    assert answer is not None
+    assert json.loads(answer.body) == {**message, "id": "msg_abc"}
 
 
 def test_long_texts_come_in_pieces_and_digits_stay() -> None:

@@ -18,11 +18,14 @@ import msgspec
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.endpoint import Answer
-from llm_edge_agent.dialects.sse import COMMENT, MAX_EVENT_BYTES, Event, parse_block
+from llm_edge_agent.dialects.sse import COMMENT, Event, parse_block
 
 Verdict = Literal["pass", "last", "drop", "failed"]
 """What becomes of an event: it goes to the client; it goes and ends the answer; the client does not get it; it is the
 provider's error event."""
+
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Of one event: the last one of a response holds all of it, images included."""
 
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?=[^\n]))(?:\r\n|\n|\r(?=[^\n]))")
 """A line end and an empty line; of a CR at the end of the text it cannot be told what it is."""
@@ -76,12 +79,24 @@ class EventReader(Protocol):
 class RelayedStream:
     """An `AnswerStream` that hands through what it is fed."""
 
-    __slots__ = ("_keep_limit", "_kept", "_kept_bytes", "_pieces", "_reader", "_rest", "complete", "events", "failure")
+    __slots__ = (
+        "_held",
+        "_held_bytes",
+        "_keep_limit",
+        "_kept",
+        "_kept_bytes",
+        "_pieces",
+        "_reader",
+        "complete",
+        "events",
+        "failure",
+    )
 
     def __init__(self, reader: EventReader, *, keep_limit_bytes: int) -> None:
         """`keep_limit_bytes`: how much of the text may be kept for `answer`; 0 keeps nothing."""
         self._reader = reader
-        self._rest = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._keep_limit = keep_limit_bytes
         self._kept: list[bytes] | None = [] if keep_limit_bytes else None
         self._kept_bytes = 0
@@ -91,8 +106,11 @@ class RelayedStream:
         self.failure: GatewayError | None = None
 
     def feed(self, data: bytes) -> bytes:
-        if self._rest:
-            data = self._rest + data
+        if self._held:
+            if not self._may_complete(data):
+                self._hold(data)
+                return b""
+            data = self._held_text() + data
         if b"\r" in data:
             return self._feed_any(data)
         end = data.rfind(b"\n\n")
@@ -101,7 +119,6 @@ class RelayedStream:
             return b""
         if end + 2 == len(data):
             text = data
-            self._rest = b""
         else:
             text = data[: end + 2]
             self._hold(data[end + 2 :])
@@ -114,13 +131,28 @@ class RelayedStream:
         """Line ends other than LF."""
         ends = [match.end() for match in _BLANK_LINE.finditer(data)]
         size = ends[-1] if ends else 0
-        self._hold(data[size:])
+        if size < len(data):
+            self._hold(data[size:])
         return self._take(data[:size], ends)
 
-    def _hold(self, rest: bytes) -> None:
-        if len(rest) > MAX_EVENT_BYTES:
+    def _hold(self, part: bytes) -> None:
+        """Keeps what may be the beginning of an event. Parts are joined once: an event may be an image of megabytes."""
+        if part:
+            self._held.append(part)
+            self._held_bytes += len(part)
+        if self._held_bytes > MAX_HELD_BYTES:
             self.failure = GatewayError(ErrorKind.UPSTREAM_TOO_LARGE, "The provider sent an event that is too large.")
-        self._rest = rest
+
+    def _may_complete(self, data: bytes) -> bool:
+        """Whether `data` may hold the end of what is held. A CR makes everything possible, an LF only another one."""
+        last = self._held[-1]
+        return b"\n\n" in data or b"\r" in data or b"\r" in last or (data.startswith(b"\n") and last.endswith(b"\n"))
+
+    def _held_text(self) -> bytes:
+        text = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        return text
 
     def _pass(self, text: bytes) -> None:
         pieces = text.count(self._reader.piece_mark)
@@ -159,12 +191,12 @@ class RelayedStream:
         except GatewayError as error:
             self.failure = error.with_traceback(None)  # whose frames hold this object
             return False
-        if verdict == "failed":
-            self.failure = self._reader.failure
-            if self.failure is not None:
-                self.failure.told = whole
-                if whole:
-                    out.append(block)
+        failure = self._reader.failure
+        if verdict == "failed" and failure is not None:
+            self.failure = failure
+            failure.told = whole
+            if whole:
+                out.append(block)
             return False
         if self._reader.piece_mark in block:
             self._pieces += 1
@@ -178,8 +210,8 @@ class RelayedStream:
     def finish(self) -> bytes:
         """The end of input stands for the blank line behind the last event, where that is whole."""
         out: list[bytes] = []
-        if self._rest and self.failure is None:
-            block, self._rest = self._rest, b""
+        if self._held and self.failure is None:
+            block = self._held_text()
             if not self._take_block(block, out, whole=False) and _cut_in_two(self.failure):
                 self.failure = None  # it is none: what the stream lacks decides
         if not self.complete and self.failure is None:
