@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_edge_agent.gateway import flight
+from llm_edge_agent.gateway import flight, relay
 from llm_edge_agent.http.tasks import running_tasks
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
 from tests.e2e.running_gateway import (
@@ -294,6 +294,30 @@ async def test_a_stream_that_breaks_breaks_for_all() -> None:
             assert answer.events[-1]["error"]["code"] == "upstream_stream_interrupted"
         assert (whole.status, whole.error["code"]) == (502, "upstream_stream_interrupted")
         assert upstream.calls == 1
+
+
+async def test_a_stream_that_breaks_before_any_content_breaks_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "HOLD_S", 0.1)
+    go = asyncio.Event()
+
+    async def announces(line: Line) -> None:
+        await line.send(SSE_HEAD + chunked(event({"role": "assistant", "content": ""})))
+        await go.wait()
+        line.reset()
+
+    async with scripted(announces) as upstream, running(gateway_config(upstream.url)) as gateway:
+        stage = Stage(gateway, upstream, Held())
+        async with gateway.connect() as leader:
+            await leader.send(request_bytes(ask(stream=True)))
+            await leader.until(b"assistant")
+            followers = [stage.asks(True), stage.asks(True)]
+            await stage.in_flight(3)
+            go.set()
+            async with asyncio.timeout(10):
+                for answer in await asyncio.gather(*followers):
+                    assert answer.events[-1]["error"]["code"] == "upstream_stream_interrupted"
+        assert upstream.calls == 1
+        await eventually(lambda: running_tasks() == 0)
 
 
 async def test_an_answer_cut_behind_its_finish_reason_ends_the_flight() -> None:

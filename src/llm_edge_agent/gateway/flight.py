@@ -113,6 +113,7 @@ class Tee:
         share = Share(self)
         relay = share.relay = relay_of(share)
         self._followers[share] = None
+        relay.commit()  # the leader's stream is open: no failure of it leads to another deployment any more
         for chunk in self._record or ():
             relay.data(chunk)
         return relay

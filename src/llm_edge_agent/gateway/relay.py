@@ -161,6 +161,11 @@ class Relay:
 
     # Towards the client: http.messages.Streaming.
 
+    def commit(self) -> None:
+        """Whatever has come or not: nobody else will be asked, and from now on an error goes in-band."""
+        if not self.opened.done():
+            self._open()
+
     def start(self, sink: Sink) -> None:
         self._sink = sink
         self.deadline_s = monotonic() + KEEPALIVE_S
