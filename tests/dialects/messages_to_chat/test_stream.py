@@ -47,7 +47,8 @@ def test_a_refusal_in_pieces() -> None:
 
 def test_the_service_tier_decides_what_the_price_list_says() -> None:
     stream = machine()
-    stream.feed(chunk({}, service_tier="priority"))
+    stream.feed(chunk({}, service_tier="auto"))
+    stream.feed(chunk({"content": "a"}, service_tier="priority"))
     stream.feed(b'{"choices":[],"usage":{"prompt_tokens":1}}')
     assert stream.usage is not None
     assert stream.usage.off_list

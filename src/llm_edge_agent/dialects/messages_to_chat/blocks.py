@@ -116,7 +116,9 @@ class Blocks:
     def _say(self, block: Block, text: str) -> bytes:
         if text:
             block.pieces.append(text)
-        position = next(at for at in range(len(self.all) - 1, -1, -1) if self.all[at] is block)
+        position = len(self.all) - 1
+        if self.all[position] is not block:
+            position = next(at for at, each in enumerate(self.all) if each is block)
         if position < self._at:
             if text.strip():
                 raise upstream_invalid("The provider continues a tool call whose arguments were complete.")

@@ -48,7 +48,30 @@ class _Chunk(Head):
     choices: list[_Choice] | None = None
 
 
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+    role: str | None = None
+    refusal: None = None
+
+
+class _TextChoice(msgspec.Struct):
+    delta: _TextDelta
+    index: int = 0
+    finish_reason: None = None
+
+
+class _TextChunk(msgspec.Struct):
+    """The common case, typed: a piece of text and nothing else. Whatever is more fails to decode and is read with
+    care."""
+
+    choices: tuple[_TextChoice]
+    usage: None = None
+    service_tier: str | None = None
+    error: None = None
+
+
 _decoder = decoder(_Chunk)
+_text_decoder = msgspec.json.Decoder(_TextChunk)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,10 +87,22 @@ class MessagesEvents:
         self._refused = False
         self._service_tier: Any = None
         self._shielded = False
+        self._plain = False
+        """Whether text can go straight on: the stream is under way, and nothing has to be looked for in it."""
         self.usage: TokenUsage | None = None
 
     def feed(self, payload: bytes) -> bytes:
         """Raises GatewayError: an error object of the provider, or data that is no chunk."""
+        if self._plain and not self._shielded:
+            try:
+                chunk_of_text = _text_decoder.decode(payload)
+                said = chunk_of_text.choices[0]
+                if said.delta.content and said.index == 0:
+                    if chunk_of_text.service_tier is not None:
+                        self._service_tier = chunk_of_text.service_tier
+                    return self._blocks.text(said.delta.content)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass  # whatever it is, the careful way tells
         chunk, shielded = decode(_decoder, payload)
         self._shielded = self._shielded or shielded
         if is_error(chunk.error):
@@ -86,6 +121,7 @@ class MessagesEvents:
 
     def _start(self, chunk: _Chunk) -> bytes:
         self._head = Head(id=chunk.id, model=chunk.model)
+        self._plain = not self._sent.stop_sequences
         self._blocks.answer_id = message_id(chunk.id)
         head: Json = {
             "id": self._blocks.answer_id,
@@ -105,6 +141,7 @@ class MessagesEvents:
             out = self._delta(choice.delta)
         if choice.finish_reason is not None:
             self._finish = choice.finish_reason
+            self._plain = False
             out += self._text(self._cutter.finish()) + self._blocks.end()
         return out
 
