@@ -295,6 +295,8 @@ async def test_the_gateways_own_refusals_in_the_callers_dialect() -> None:
             assert answer.headers["request-id"] == answer.headers["x-request-id"]
             other = await post(gateway, "/v1/responses", body, headers)
             assert (other.status, set(other.error) >= {"message", "type", "param", "code"}) == (status, True)
+        missing = await gateway.get("/v1/messages/batches", known)
+        assert (missing.status, missing.json["type"], missing.error["type"]) == (404, "error", "not_found_error")
         wrong = await gateway.get("/v1/messages", known)
         assert (wrong.status, wrong.json["type"], wrong.headers["allow"]) == (405, "error", "POST")
 

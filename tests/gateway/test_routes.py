@@ -1,6 +1,20 @@
 import pytest
 
-from llm_edge_agent.gateway.routes import CHAT, HEALTH, METRICS, MODEL, MODELS, UNKNOWN, Route, find_route
+from llm_edge_agent.gateway.routes import (
+    CHAT,
+    COUNT_TOKENS,
+    EMBEDDINGS,
+    HEALTH,
+    MESSAGES,
+    METRICS,
+    MODEL,
+    MODELS,
+    RESPONSES,
+    UNKNOWN,
+    UNKNOWN_OF_ANTHROPIC,
+    Route,
+    find_route,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,6 +27,13 @@ from llm_edge_agent.gateway.routes import CHAT, HEALTH, METRICS, MODEL, MODELS, 
         ("/v1/models/", MODELS),
         ("/v1/models/gpt-5.5", MODEL),
         ("/v1/models/groq/openai/gpt-oss", MODEL),
+        ("/v1/messages", MESSAGES),
+        ("/v1/messages/", MESSAGES),
+        ("/v1/messages/count_tokens", COUNT_TOKENS),
+        ("/v1/messages/batches", UNKNOWN_OF_ANTHROPIC),
+        ("/v1/responses", RESPONSES),
+        ("/embeddings", EMBEDDINGS),
+        ("/v1/responses/resp_1", UNKNOWN),
         ("/health", HEALTH),
         ("/metrics", METRICS),
         ("/", UNKNOWN),

@@ -69,6 +69,8 @@ READY = Route("other", "/health/ready", ("GET", "HEAD"), open_to_all=True, count
 HELLO = Route("other", "/api/hello", ("GET", "HEAD"), open_to_all=True, counted=False)
 """Where Claude Code warms its connection up."""
 UNKNOWN = Route("other", "other", ())
+UNKNOWN_OF_ANTHROPIC = Route("messages", "other", ())
+"""Told in Anthropic's shape: `/v1/messages/batches` and what else its SDKs might ask for."""
 
 ROUTES = {
     "/v1/chat/completions": CHAT,
@@ -100,7 +102,8 @@ def find_route(path: str) -> Route:
     for prefix in _MODEL_PREFIXES:
         if path.startswith(prefix) and len(path) > len(prefix):
             return MODEL
-    return ROUTES.get(path.removesuffix("/"), UNKNOWN)
+    unknown = UNKNOWN_OF_ANTHROPIC if path.startswith("/v1/messages/") else UNKNOWN
+    return ROUTES.get(path.removesuffix("/"), unknown)
 
 
 class GatewayHandler:
@@ -255,7 +258,7 @@ def _unauthenticated(request: Request) -> GatewayError:
 
 def _misplaced(route: Route, request: Request) -> GatewayError:
     shown = f"{request.method[:16]} {request.path[:256]}"
-    if route is UNKNOWN:
+    if not route.methods:
         return GatewayError(ErrorKind.UNKNOWN_URL, f"Invalid URL ({shown})")
     if route is RESPONSES and request.headers.get(b"upgrade", b"").lower() == b"websocket":
         # The status that makes Codex fall back at once; after a 405 it tries five times more.
