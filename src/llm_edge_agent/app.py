@@ -1,7 +1,7 @@
 """Composition root: the only place where the edges meet."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +27,7 @@ from llm_edge_agent.telemetry.board import Board
 from llm_edge_agent.telemetry.exposition import Labels
 from llm_edge_agent.telemetry.families import EVICTION_REASONS
 from llm_edge_agent.telemetry.gauges import Published, decode
+from llm_edge_agent.telemetry.ledger import Ledger
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.loop_lag import LoopLag
 from llm_edge_agent.telemetry.metrics import Metrics, Totals
@@ -56,6 +57,7 @@ class AppState:
         lag: LoopLag,
         pipeline: Pipeline,
         fleet: Fleet,
+        ledger: Ledger | None,
     ) -> None:
         self.config = config
         self.pipeline = pipeline
@@ -68,6 +70,7 @@ class AppState:
         self.pool = pool
         self.answers = answers
         self.exporting = exporting
+        self.ledger = ledger
         self._lag = lag
         lag.start()
 
@@ -95,12 +98,14 @@ class AppState:
         self.admin.serving = True
 
     async def close(self) -> None:
-        """Closes upstream connections, sends what waits for a collector and flushes the log."""
+        """Closes upstream connections, sends what waits for a collector, and flushes ledger and log."""
         self.admin.serving = False
         self._lag.stop()
         await self.pool.close()
         if self.exporting.close is not None:
             await self.exporting.close()
+        if self.ledger is not None:
+            self.ledger.close()
         self.logs.close()
 
 
@@ -165,9 +170,12 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         started_unix_s=int(time.time()),
         peers=(lambda: [peer.facts for peer in seat.peers()]) if seat is not None else list,
     )
-    observers = (metrics.observe, logs.access, *exporting.observers)
+    ledger = _ledger(config, metrics, logs.redactor.clean)
+    observers = (metrics.observe, logs.access, *exporting.observers, *([ledger.observe] if ledger is not None else []))
     handler = GatewayHandler(pipeline, admin, _keyring(config), ids, observers, exporting.tracer)
-    state = AppState(config, models, handler, admin, metrics, logs, pool, answers, exporting, lag, pipeline, fleet)
+    state = AppState(
+        config, models, handler, admin, metrics, logs, pool, answers, exporting, lag, pipeline, fleet, ledger
+    )
     metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, state.fleet.upstreams))
     metrics.gauge_group("llm_edge_circuit_state", lambda: _circuits(state.fleet), merge="max")
     return state
@@ -261,6 +269,22 @@ def _register_gauges(
         metrics.gauge("llm_edge_cache_bytes", {"tier": "l1"}, answers.weight)
         for reason in EVICTION_REASONS:
             metrics.mirror_evictions("l1", reason, partial(answers.evicted, reason))
+
+
+def _ledger(config: AppConfig, metrics: Metrics, clean: Callable[[str], str]) -> Ledger | None:
+    if config.ledger_path is None:
+        return None
+    ledger = Ledger(
+        config.ledger_path,
+        max_bytes=config.ledger_max_bytes,
+        max_days=config.ledger_max_days,
+        clean=clean,
+    )
+    metrics.mirror("llm_edge_ledger_rows_total", lambda: ledger.written)
+    metrics.mirror("llm_edge_ledger_rows_lost_total", lambda: ledger.lost)
+    metrics.mirror("llm_edge_ledger_errors_total", lambda: ledger.errors)
+    metrics.gauge("llm_edge_ledger_bytes", {}, lambda: ledger.size_bytes, merge="max")
+    return ledger
 
 
 def _connections(pool: UpstreamPool, upstreams: Mapping[str, Upstream]) -> dict[Labels, float]:

@@ -18,6 +18,7 @@ from llm_edge_agent.cli.models import models
 from llm_edge_agent.cli.options import Level, Options
 from llm_edge_agent.cli.run import PASSTHROUGH, run
 from llm_edge_agent.cli.serve import serve
+from llm_edge_agent.cli.usage import usage
 from llm_edge_agent.version import __version__
 
 application = typer.Typer(
@@ -68,6 +69,7 @@ application.command()(mock)
 application.command(context_settings=PASSTHROUGH)(run)
 application.command("check-config")(check_config)
 application.command()(models)
+application.command()(usage)
 application.command()(health)
 application.command()(metrics)
 application.add_typer(examination, name="doctor")

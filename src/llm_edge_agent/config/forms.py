@@ -44,6 +44,12 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def mebibytes(high: int) -> Callable[[str], int]:
+    """A whole number of MiB from 1 to `high`, as bytes."""
+    count = whole(1, high)
+    return lambda text: count(text) * 2**20
+
+
 def seconds(high: int, *, zero: bool = False) -> Callable[[str], float]:
     """A number of seconds above 0 (or, with `zero`, from 0) up to `high`."""
 

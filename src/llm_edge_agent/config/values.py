@@ -207,6 +207,10 @@ class AppConfig:
     https_proxy: Secret | None = None
     no_proxy: tuple[str, ...] = ()
     ssl_cert_file: str | None = None
+    ledger_path: str | None = None
+    """Where each request is written down; None: nowhere."""
+    ledger_max_bytes: int = 512 * 1024 * 1024
+    ledger_max_days: int = 90
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text", "auto"] = "auto"
     """auto: text on a terminal, else JSON."""

@@ -231,6 +231,7 @@ GAUGE_HELP = {
     "llm_edge_cache_entries": "Answers held by a cache tier.",
     "llm_edge_connections": "Open client connections.",
     "llm_edge_event_loop_lag_seconds": "How late the event loop was at its worst in the last 15 to 30 seconds.",
+    "llm_edge_ledger_bytes": "Size of the ledger's file.",
     "llm_edge_upstream_connections": "Connections to providers, by state.",
     "llm_edge_config_reload_success": "Whether the last reload of the configuration succeeded.",
     "llm_edge_config_last_reload_timestamp_seconds": "When the configuration was last read with success.",

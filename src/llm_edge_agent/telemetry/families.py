@@ -85,6 +85,9 @@ KEPT_ELSEWHERE = (
         "llm_edge_upstream_reconnects_total",
         "Requests sent again because the provider had closed the idle connection they went out on.",
     ),
+    ("llm_edge_ledger_rows_total", "Requests written to the ledger."),
+    ("llm_edge_ledger_rows_lost_total", "Requests that could not be written to the ledger."),
+    ("llm_edge_ledger_errors_total", "Failures to write to the ledger."),
 )
 """Counters without labels that others keep in this process (see `Metrics.mirror`), and what they count."""
 
@@ -156,6 +159,13 @@ class Family:
 
 
 _MAX_FAMILIES = 64
+
+
+def ended_as(status: int, error: ErrorKind | None) -> str:
+    """How a request ended, of `STATUSES`."""
+    if error is ErrorKind.CLIENT_GONE or status == 499:
+        return "cancelled"
+    return "ok" if error is None and status < 400 else "error"
 
 
 def family_number(key: int) -> int:

@@ -50,6 +50,7 @@ from llm_edge_agent.telemetry.families import (
     TTFT,
     US_PER_S,
     Families,
+    ended_as,
     family_number,
 )
 from llm_edge_agent.telemetry.gauges import GaugeBook, Merge, Published
@@ -353,7 +354,7 @@ class Metrics:
         rows, families = self._rows, self._families
         if error is None and status < 400 and model is not None and rows.prove(provider, model):
             self._forget()
-        ended = _ended(status, error)
+        ended = ended_as(status, error)
         status_class = "2xx" if status < 400 else "4xx" if status < 500 else "5xx"
         # The label's list is hit, miss and bypass: where there is no cache, none was asked.
         shown_cache = "bypass" if cache == NONE else "miss" if cache in ("join", "stale") else cache
@@ -474,12 +475,6 @@ def _block(families: Families, preset: Sequence[int], workers: int) -> SlotBlock
 
 def _always_one() -> float:
     return 1
-
-
-def _ended(status: int, error: ErrorKind | None) -> str:
-    if error is ErrorKind.CLIENT_GONE or status == 499:
-        return "cancelled"
-    return "ok" if error is None and status < 400 else "error"
 
 
 def _add_money(cells: Cells, cell: int, picodollars: int) -> None:
