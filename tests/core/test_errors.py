@@ -21,3 +21,21 @@ def test_an_error_takes_its_kinds_facets_unless_told_otherwise() -> None:
         ErrorKind.UPSTREAM_REJECTED, "no", status=422, type="t", code="c", param="p", extra={"provider": "x"}
     )
     assert (told.status, told.type, told.code, told.param, told.extra) == (422, "t", "c", "p", {"provider": "x"})
+
+
+def test_an_error_is_concealed_in_every_part_that_a_client_sees() -> None:
+    error = GatewayError(
+        ErrorKind.UPSTREAM_REJECTED,
+        "a KEY \ud800",
+        type="KEY",
+        code="KEY",
+        param="KEY",
+        extra={"id": "KEY", "upstream_status": 400},
+        verbatim=b"\xffKEY",
+    )
+    error.conceal(lambda said: said.replace(b"KEY", b"*"))
+    assert (error.message, error.type, error.code, error.param) == ("a * \ud800", "*", "*", "*")
+    assert (error.extra, error.verbatim) == ({"id": "*", "upstream_status": 400}, b"\xff*")
+    plain = GatewayError(ErrorKind.INTERNAL, "no", code=None)
+    plain.conceal(lambda said: said)
+    assert (plain.param, plain.verbatim) == (None, None)

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from llm_edge_agent.config import ServerLimits
+from llm_edge_agent.config import Secret, ServerLimits
 from llm_edge_agent.gateway import relay
 from tests.dialects.native_samples import (
     COMPLETION,
@@ -22,9 +23,11 @@ from tests.dialects.native_samples import (
 from tests.e2e.raw_client import Answer, request_bytes
 from tests.e2e.running_gateway import (
     ALICE_KEY,
+    ANTHROPIC_KEY,
     BOB_KEY,
     CLAUDE,
     MODEL,
+    OPENAI_KEY,
     TENANTS,
     RunningGateway,
     gateway_config,
@@ -276,6 +279,44 @@ async def test_what_is_not_handed_through_is_told_in_our_words(status: int, cont
         assert answer.status == (500 if status == 500 else 502)
         assert answer.json["type"] == "error"
         assert content not in answer.body
+
+
+UGLY_KEY = 'no-usual/"shape"-of-a-key'
+
+
+@doors
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+async def test_a_refusal_that_quotes_the_gateways_key_is_handed_through_without_it(name: str, status: int) -> None:
+    door = DOORS[name]
+    refusal = '{"type":"error", "error":{"message":"%s\\u017c","type":"some_error"}}'
+    quoted = json.dumps(UGLY_KEY)[1:-1]
+    async with scripted(says(reply((refusal % quoted).encode(), status))) as upstream:
+        config = gateway_config(upstream.url)
+        providers = tuple(replace(each, api_key=Secret(UGLY_KEY)) for each in config.providers)
+        async with running(replace(config, providers=providers)) as gateway:
+            answer = await post(gateway, door.path, door.body())
+            assert (answer.status, answer.body) == (status, (refusal % "[redacted]").encode())
+
+
+@streaming
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_error_event_that_quotes_the_gateways_key_goes_on_without_it(name: str, begun: bool) -> None:
+    door = DOORS[name]
+    key = ANTHROPIC_KEY if name == "messages" else OPENAI_KEY
+    error = STREAM_ERRORS[name].replace(b"Overloaded", key.encode()).replace(b"It broke.", key.encode())
+    events = [*(door.begun if begun else []), error]
+    async with scripted(streams(events)) as upstream, running(gateway_config(upstream.url)) as gateway:
+        answer = await post(gateway, door.path, door.body(stream=True))
+        assert key.encode() not in answer.body
+        assert (answer.status == 200) is begun
+        if begun:
+            assert answer.body == b"".join(events).replace(key.encode(), b"[redacted]")
+
+
+async def test_a_status_that_http_does_not_know_is_not_handed_through() -> None:
+    door = DOORS["messages"]
+    async with scripted(says(reply(OWN_ERROR, 999))) as upstream, running(gateway_config(upstream.url)) as gateway:
+        assert (await post(gateway, door.path, door.body())).status == 503
 
 
 async def test_the_gateways_own_refusals_in_the_callers_dialect() -> None:

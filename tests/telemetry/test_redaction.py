@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_edge_agent.telemetry.redaction import REDACTED, Redactor, visible, visible_json
+from llm_edge_agent.telemetry.redaction import REDACTED, Redactor, concealer, visible, visible_json
 
 KEY_BODY = "Zq3vT8mKp1LwXc5RdY7n"
 
@@ -65,6 +65,13 @@ def test_known_secrets_are_cut_out_wherever_they_stand_the_longest_first() -> No
     assert redactor.clean("xhunter22hunter-and-morex") == f"x{REDACTED}x"
     assert redactor.clean("hunter22hunter(a+b)*c??") == REDACTED * 2
     assert redactor.clean("a test of ordinary words") == "a test of ordinary words"
+
+
+def test_a_concealer_takes_out_what_it_was_given_and_nothing_else() -> None:
+    conceal = concealer(['secret/with "marks"', "short"])
+    said = b'short sk-of-another-party \xff {"a":"secret/with \\"marks\\"","b":"secret\\/with \\"marks\\""}'
+    assert conceal(said) == b'short sk-of-another-party \xff {"a":"[redacted]","b":"[redacted]"}'
+    assert concealer(["short"])(said) == said
 
 
 acting = st.sampled_from(

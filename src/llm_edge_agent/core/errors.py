@@ -5,7 +5,7 @@ codes follow OpenAI's error reference and, for what comes from Anthropic, its er
 `dialects/chat_to_messages/errors.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, unique
 from typing import Literal, NamedTuple
 
@@ -130,3 +130,16 @@ class GatewayError(Exception):
         """The provider's own error object, where a client of the same dialect gets it as it came."""
         self.told = False
         """Whether the events of the stream that it ends say so already, in the provider's words."""
+
+    def conceal(self, hide: Callable[[bytes], bytes]) -> None:
+        """Takes out of all that a client is shown what `hide` does not let through."""
+
+        def hidden(text: str) -> str:
+            return hide(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+        self.message = hidden(self.message)
+        self.type = hidden(self.type)
+        self.code = hidden(self.code) if self.code is not None else None
+        self.param = hidden(self.param) if self.param is not None else None
+        self.extra = {name: hidden(value) if isinstance(value, str) else value for name, value in self.extra.items()}
+        self.verbatim = hide(self.verbatim) if self.verbatim is not None else None

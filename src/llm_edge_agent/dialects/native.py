@@ -78,7 +78,7 @@ def relayed_refusal(
     """A provider's refusal for a client of the same dialect: its own status, its own JSON, its own advice on trying
     again. `read` is the refusal as the gateway understands it. What is about the gateway's own key stays in the
     gateway's words, and so does what is no JSON."""
-    if read.kind is ErrorKind.UPSTREAM_AUTH or status < 400:
+    if read.kind is ErrorKind.UPSTREAM_AUTH or not 400 <= status < 600:
         return read
     read.status = status
     read.retry_after_s = retry_after_s(headers, now_unix_s)

@@ -4,7 +4,7 @@ A fleet never changes. A new configuration makes a new one, which takes over wha
 that are still the same: same address, model and keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -18,6 +18,7 @@ from llm_edge_agent.core.quotas import KeyPool, Quota
 from llm_edge_agent.core.resilience import RetryPolicy
 from llm_edge_agent.core.routing import Account, Directory, model_at
 from llm_edge_agent.http.origins import Origin, Timeouts
+from llm_edge_agent.telemetry.redaction import concealer
 from llm_edge_agent.version import __version__
 
 Identity = tuple[str, ...]
@@ -32,13 +33,15 @@ class Upstream:
     """The provider's, as it is shown."""
     dialect: Dialect
     origin: Origin
-    headers: tuple[bytes, ...]
+    headers: tuple[bytes, ...] = field(repr=False)
     """Finished lines, with the credentials, once per key of the account."""
     ask_usage: bool
     timeouts: Timeouts
     """Of an answer that comes whole."""
     stream_timeouts: Timeouts
     """`answer_s` is the time to its first event."""
+    conceal: Callable[[bytes], bytes] = field(repr=False)
+    """Takes the account's keys out of what the provider says."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ class _Builder:
             ask_usage=provider.stream_usage_option,
             timeouts=timeouts,
             stream_timeouts=replace(timeouts, answer_s=min(own.first_token_s or attempt_s, attempt_s)),
+            conceal=concealer(key.reveal() for key in (provider.api_key, *provider.more_keys) if key is not None),
         )
 
 

@@ -83,11 +83,14 @@ class Tee:
         leader: Exchange,
         new_stream: Callable[[Call], AnswerStream],
         on_failure: Callable[[UpstreamFailure], GatewayError],
+        conceal: Callable[[bytes], bytes],
     ) -> None:
-        """`new_stream` makes the state machine of another client of the same answer."""
+        """`new_stream` makes the state machine of another client of the same answer. `on_failure` and `conceal` as
+        for the leader's relay."""
         self.leader = leader
         self.new_stream = new_stream
         self.on_failure = on_failure
+        self.conceal = conceal
         self._flight = flight
         self._upstream = upstream
         self._first = Share(self)

@@ -385,6 +385,7 @@ class Pipeline:
                 raise
         except GatewayError as error:
             record.error = error.kind
+            error.conceal(upstream.conceal)
             tried.failed(monotonic(), error)
             raise
         except BaseException:
@@ -493,6 +494,7 @@ class Pipeline:
                 commit_by_s=commit_by_s,
                 finish=finish,
                 on_failure=on_failure,
+                conceal=upstream.conceal,
                 tried=tried,
             )
 
@@ -507,6 +509,7 @@ class Pipeline:
                 exchange,
                 lambda call: translator.stream(call, prepared, created=created, keep_limit_bytes=0),
                 on_failure,
+                upstream.conceal,
             )
             relay = tee.lead(relay_of)
             answer.stream(tee)

@@ -50,6 +50,7 @@ class Relay:
 
     __slots__ = (
         "_buffer",
+        "_conceal",
         "_done",
         "_endpoint",
         "_finish",
@@ -83,12 +84,14 @@ class Relay:
         commit_by_s: float,
         finish: Callable[[TokenUsage | None, bool], bytes | None],
         on_failure: Callable[[UpstreamFailure], GatewayError],
+        conceal: Callable[[bytes], bytes],
         tried: Try | None = None,
     ) -> None:
         """`commit_by_s`: monotonic time at which the first event must be in, for as long as the caller has the relay
         watched by the sweep. `finish(usage, whole)` is called once when the answer has ended; it accounts, stores where
-        `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client. `tried`
-        is told of the first token, and ended here wherever `finish` did not."""
+        `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client;
+        `conceal` takes out of a provider's error what no client may see. `tried` is told of the first token, and ended
+        here wherever `finish` did not."""
         self.status = 200
         self.headers = headers
         self.exchange = exchange
@@ -100,6 +103,7 @@ class Relay:
         self._endpoint = endpoint
         self._finish = finish
         self._on_failure = on_failure
+        self._conceal = conceal
         self._tried = tried
         self._held = False
         self._sink: Sink | None = None
@@ -271,6 +275,7 @@ class Relay:
 
     def _fail(self, error: GatewayError, out: bytes) -> None:
         self._done = True
+        error.conceal(self._conceal)
         self.failure = error
         if not self.opened.done() and begins_content(out):
             self._open()  # how the network cut the stream decides nothing
@@ -282,7 +287,7 @@ class Relay:
             return
         self.exchange.error = error.kind
         self._account(self._stream.usage_so_far(), whole=False)
-        self._emit(out + self._endpoint.error_event(error))
+        self._emit(self._conceal(out) + self._endpoint.error_event(error))
         if self._sink is not None or self._mute:
             self._close_sink()
 

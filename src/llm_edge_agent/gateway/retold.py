@@ -80,6 +80,7 @@ class Retold:
                 commit_by_s=math.inf,
                 finish=finish,
                 on_failure=tee.on_failure,
+                conceal=tee.conceal,
             )
 
         return tee.follow(relay_of)
