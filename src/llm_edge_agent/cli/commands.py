@@ -16,6 +16,7 @@ from llm_edge_agent.cli.health import health, metrics
 from llm_edge_agent.cli.mock import mock
 from llm_edge_agent.cli.models import models
 from llm_edge_agent.cli.options import Level, Options
+from llm_edge_agent.cli.route import route
 from llm_edge_agent.cli.run import PASSTHROUGH, run
 from llm_edge_agent.cli.serve import serve
 from llm_edge_agent.cli.usage import usage
@@ -69,6 +70,7 @@ application.command()(mock)
 application.command(context_settings=PASSTHROUGH)(run)
 application.command("check-config")(check_config)
 application.command()(models)
+application.command()(route)
 application.command()(usage)
 application.command()(health)
 application.command()(metrics)

@@ -102,9 +102,10 @@ def _identity(group: Group) -> str:
 class Plan:
     """One request's walk through one group. No deployment comes twice."""
 
-    __slots__ = ("_last_resort", "_stream", "_turn", "candidates", "group", "needs", "tried")
+    __slots__ = ("_counted", "_last_resort", "_stream", "_turn", "candidates", "group", "needs", "tried")
 
-    def __init__(self, group: Group, needs: Needs, *, stream: bool) -> None:
+    def __init__(self, group: Group, needs: Needs, *, stream: bool, counted: bool = True) -> None:
+        """`counted` False: only to see what it would be; nobody's turn passes."""
         self.group = group
         self.needs = needs
         self.candidates = group.able(needs)
@@ -112,7 +113,8 @@ class Plan:
         self._stream = stream
         self._turn = group.turn
         self._last_resort = False
-        group.turn += 1
+        self._counted = counted
+        group.turn += counted
 
     def next(self, now_s: float, chance: float) -> Deployment | None:
         """Who is to be asked now, or None: all were, or no breaker lets a call pass.
@@ -144,7 +146,8 @@ class Plan:
             self._last_resort = True
             chosen = min(held, key=lambda deployment: deployment.state.free_at_s(now_s))
         self.tried.append(chosen)
-        chosen.state.first_token.turn = chosen.state.whole.turn = self._turn
+        if self._counted:
+            chosen.state.first_token.turn = chosen.state.whole.turn = self._turn
         return chosen
 
     def situation(self, now_s: float, chance: float) -> Situation:

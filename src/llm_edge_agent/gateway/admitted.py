@@ -1,5 +1,8 @@
 """What reading a request told, and what of it is remembered for the same bytes to come (docs/adr/0005)."""
 
+from typing import NamedTuple
+
+from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.plan import Group
 from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
 
@@ -35,6 +38,18 @@ class Admitted:
     def keep_key(self, parts: KeyParts, key: bytes) -> None:
         if len(self.keys) < MAX_REMEMBERED_KEYS:
             self.keys[parts] = key
+
+
+class Considered(NamedTuple):
+    """A request that is only looked at."""
+
+    endpoint: Endpoint
+    admitted: Admitted
+    control: CacheControl
+    key: bytes | None
+    """In the cache; None where policy keeps it away from there."""
+    stored: bool
+    """Whether memory holds an answer that would be told."""
 
 
 class Door:

@@ -102,6 +102,11 @@ class Exchange:
     def key_id(self) -> str | None:
         return self.principal.key_id
 
+    def note_end(self, record: Attempt) -> None:
+        """An attempt is over: observers are told of the time that went into each, so before the exchange ends."""
+        record.ended_s = monotonic()
+        self.upstream_s = (self.upstream_s or 0.0) + record.ended_s - record.started_s
+
     def end(self, status: int, error: ErrorKind | None = None) -> None:
         """Ends the exchange with the HTTP status that the client saw (499: it left first) and tells the observers."""
         if self.ended:

@@ -28,7 +28,7 @@ from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
 from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
-from llm_edge_agent.gateway.admitted import Admitted, Door
+from llm_edge_agent.gateway.admitted import Admitted, Considered, Door
 from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
@@ -168,6 +168,21 @@ class Pipeline:
             ttl_s,
             stale,
         )
+
+    def consider(self, request: Request, endpoint_name: str, principal: Principal) -> Considered:
+        """What `admit` would find of a request by this door, without doing any of it. Raises GatewayError."""
+        endpoint = self._doors[endpoint_name].endpoint
+        admitted = self._read(endpoint, request.body)
+        headers = request.headers
+        control = cache_policy.parse_cache_control(
+            headers.get(b"cache-control"), headers.get(b"x-llm-edge-cache-control")
+        )
+        if admitted.material is None or self._answers is None:
+            return Considered(endpoint, admitted, control, None, stored=False)
+        key = self._key(endpoint, admitted, control, principal, endpoint.passed(request.query, headers))
+        stored = self._answers.get(key)
+        fresh = stored is not None and stored.serves(control, monotonic())
+        return Considered(endpoint, admitted, control, key, stored=fresh)
 
     def _hit_again(
         self, fleet: Fleet, endpoint: Endpoint, admitted: Admitted, key: bytes, before: Exchange, received_s: float
@@ -394,7 +409,7 @@ class Pipeline:
         finally:
             record.status = exchange.upstream_status
             if record.ended_s is None:
-                _note_end(exchange, record)
+                exchange.note_end(record)
 
     def _whole(
         self,
@@ -408,7 +423,7 @@ class Pipeline:
         tried: Try,
     ) -> Complete:
         exchange = miss.exchange
-        _note_end(exchange, exchange.attempts[-1])
+        exchange.note_end(exchange.attempts[-1])
         whole = translator.answer(answer.body(), prepared, created=int(time.time()))
         tried.succeeded(monotonic(), whole.usage)
         self._account(exchange, target, trial, whole.usage)
@@ -581,9 +596,3 @@ class Pipeline:
 def _shorter(one_s: float | None, other_s: float | None) -> float | None:
     """The shorter of two times, where None is no bound."""
     return other_s if one_s is None else one_s if other_s is None else min(one_s, other_s)
-
-
-def _note_end(exchange: Exchange, record: Attempt) -> None:
-    """Before the exchange ends: its observers are told of the time that went into each attempt."""
-    record.ended_s = monotonic()
-    exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - record.started_s

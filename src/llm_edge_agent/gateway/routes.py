@@ -17,6 +17,7 @@ from llm_edge_agent.dialects import ENDPOINTS
 from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.exchange import Exchange, Observer
+from llm_edge_agent.gateway.explaining import explained
 from llm_edge_agent.gateway.faults import internal_error
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.pipeline import Pipeline
@@ -62,6 +63,7 @@ EMBEDDINGS = Route("embeddings", "/v1/embeddings", ("POST",))
 COMPLETIONS = Route("completions", "/v1/completions", ("POST",))
 MODELS = Route("models", "/v1/models", ("GET", "HEAD"))
 MODEL = Route("models", "/v1/models/{id}", ("GET", "HEAD"))
+EXPLAIN = Route("other", "/v1/route/explain", ("POST",))
 METRICS = Route("other", "/metrics", ("GET", "HEAD"), counted=False)
 HEALTH = Route("other", "/health", ("GET", "HEAD"), open_to_all=True, counted=False)
 LIVE = Route("other", "/health/live", ("GET", "HEAD"), open_to_all=True, counted=False)
@@ -85,6 +87,7 @@ ROUTES = {
     "/completions": COMPLETIONS,
     "/v1/models": MODELS,
     "/models": MODELS,
+    "/v1/route/explain": EXPLAIN,
     "/api/hello": HELLO,
     "/metrics": METRICS,
     "/health": HEALTH,
@@ -186,6 +189,10 @@ class GatewayHandler:
                 if b"x-request-id" in request.headers:
                     outcome.again = None  # the client's own id belongs to one request
                 return outcome
+            if template == EXPLAIN.template:
+                reply = explained(self._pipeline, request, exchange.principal, exchange.request_id)
+                exchange.end(reply.status)
+                return reply
             if template not in (MODELS.template, MODEL.template):
                 return self._admin.reply(template, request, exchange.request_id)
             reply = self._admin.models(request, exchange.request_id)
