@@ -1,5 +1,6 @@
 """The native doors over real sockets: bytes through, the gateway's own words in the caller's dialect, the cache."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,6 +31,7 @@ from tests.e2e.running_gateway import (
     OPENAI_KEY,
     TENANTS,
     RunningGateway,
+    eventually,
     gateway_config,
     running,
 )
@@ -224,6 +226,32 @@ async def test_tenants_do_not_share() -> None:
             )
         ]
         assert found == ["miss", "miss", "hit-l1"]
+
+
+@streaming
+@pytest.mark.parametrize("leader_streams", [True, False])
+async def test_identical_requests_share_a_call_in_either_framing(name: str, leader_streams: bool) -> None:
+    door = DOORS[name]
+
+    script = either(reply(door.whole), door.events, pause_s=0.01)
+
+    async def slow(line: Any) -> None:
+        await asyncio.sleep(0.2)
+        await script(line)
+
+    async with scripted(slow) as upstream, running(gateway_config(upstream.url)) as gateway:
+        leader = asyncio.ensure_future(post(gateway, door.path, door.body(stream=leader_streams)))
+        await eventually(lambda: upstream.calls == 1)
+        streamed, whole = await asyncio.gather(
+            post(gateway, door.path, door.body(stream=True)), post(gateway, door.path, door.body(stream=False))
+        )
+        first = await leader
+        assert first.body == (b"".join(door.events) if leader_streams else door.whole)
+        assert (streamed.status, whole.status) == (200, 200)
+        if leader_streams:
+            assert streamed.body == first.body
+        assert whole.json["usage"] == json.loads(door.whole)["usage"]
+        assert upstream.calls == 1
 
 
 # Usage.
