@@ -74,6 +74,8 @@ class Reloader:
         async with self._lock:
             try:
                 config, table = await asyncio.to_thread(self._read)
+                if self._state.config.auth_enabled and not config.auth_enabled:
+                    return self._refused(("it would let everybody in without a key, which takes a restart",))
                 config, in_vain = taken_over(self._state.config, config)
                 self._state.adopt(config, table)
             except ConfigError as error:
@@ -107,13 +109,13 @@ class Reloader:
         content = await asyncio.to_thread(_content, path)
         async for _ in awatch(path.parent, stop_event=stopping, recursive=False, step=200, raise_interrupt=False):
             found = await asyncio.to_thread(_content, path)
-            if found is not None and found != content:
+            if found and found != content:
                 content = found
                 await self.reload()
 
 
 def _content(path: Path) -> bytes | None:
-    """None while there is none to be read, as in the middle of a replacement."""
+    """Empty or None in the middle of a replacement, or of being written anew."""
     try:
         return path.read_bytes()
     except OSError:

@@ -143,8 +143,8 @@ async def serve_until_signalled(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    reload = _reload_on_change(state, reread, stopping)
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    reloader = Reloader(state, reread) if reread is not None else None
+    loop.add_signal_handler(signal.SIGHUP, _reload_on_change(reloader, stopping))
     _settle_memory()
     on_ready(server)
     await stopping.wait()
@@ -214,7 +214,12 @@ class _Workers:
                 ending.set_result(orphaned)
 
         stopping = asyncio.Event()
-        reload = _reload_on_change(state, self._reread, stopping)
+        reloader = Reloader(state, self._reread) if self._reread is not None else None
+        if reloader is not None and self._board.restarts:
+            # In the place of a worker that may have reloaded: what the command began with may be out of date, and hold
+            # a key that was taken away since.
+            await reloader.reload()
+        reload = _reload_on_change(reloader, stopping)
         attend(channel, on_drain=lambda: end(False), on_reload=reload, on_orphaned=lambda: end(True))
         loop.add_signal_handler(signal.SIGTERM, end, False)
 
@@ -233,11 +238,10 @@ class _Workers:
         return ORPHANED if orphaned else 0
 
 
-def _reload_on_change(state: AppState, reread: Reread | None, stopping: asyncio.Event) -> Callable[[], None]:
+def _reload_on_change(reloader: Reloader | None, stopping: asyncio.Event) -> Callable[[], None]:
     """Has the configuration file watched. What is returned reloads at once."""
-    if reread is None:
+    if reloader is None:
         return lambda: None
-    reloader = Reloader(state, reread)
     spawn(reloader.watch(stopping))
 
     def reload() -> None:

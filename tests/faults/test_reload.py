@@ -69,6 +69,15 @@ async def test_a_key_that_was_taken_away_opens_nothing_that_is_remembered(bench:
         assert (await wire.answer()).status == 401
 
 
+async def test_no_reload_opens_the_gateway_to_everybody(bench: Bench) -> None:
+    upstream = await bench.upstream(WELL)
+    gateway, sources, reloader = await reloadable(bench, upstream.url, auth_enabled=True, keys=TENANTS)
+    sources.config = replace(gateway.state.config, auth_enabled=False, keys=())
+    assert not await reloader.reload()
+    assert (await gateway.chat(ask())).status == 401
+    assert (await gateway.chat(ask(), bearer(ALICE_KEY))).status == 200
+
+
 async def test_a_bad_configuration_changes_nothing_and_is_told(bench: Bench) -> None:
     upstream = await bench.upstream(WELL)
     gateway, sources, reloader = await reloadable(bench, upstream.url, groups=(GROUP,))
@@ -180,6 +189,9 @@ async def test_sighup_under_load_drops_nothing_and_a_changed_file_is_noticed(ben
         while not await asked_for("gpt-4.1"):
             assert time.monotonic() < deadline_s, command.log
             await asyncio.sleep(0.1)
+        file.write_text("")  # as an editor does before it writes
+        await asyncio.sleep(0.6)
+        assert await asked_for("gpt-4.1")
         file.write_text("groups: {smart: []}")
         await eventually(lambda: "was not reloaded" in command.log)
         assert await asked_for("gpt-4.1")

@@ -132,6 +132,29 @@ async def test_killed_workers_are_replaced_and_their_counts_stay(cluster: Cluste
     assert outcomes["200"] > 20 * kills
 
 
+async def test_a_replaced_worker_goes_by_what_the_others_have_reloaded(bench: Bench, tmp_path: Path) -> None:
+    upstream = await bench.upstream(ANSWERS)
+    file = tmp_path / "llm-edge-agent.yaml"
+    file.write_text("groups: {smart: [openai/gpt-4o-mini]}")
+    cluster = Cluster(tmp_path, upstream.url)
+    try:
+        await cluster.start()
+        await cluster.all_steady()
+        (tmp_path / "new").write_text("groups: {smart: [openai/gpt-4.1]}")
+        os.replace(tmp_path / "new", file)
+        await eventually(lambda: cluster.log.count("the configuration was reloaded") >= WORKERS)
+        for pid in cluster.worker_pids:
+            before = cluster.worker_pids
+            os.kill(pid, signal.SIGKILL)
+            await eventually(partial(_renewed, cluster, before), timeout_s=10)
+        await cluster.all_steady()
+        for number in range(12):
+            assert await cluster.status(request_bytes(ask(f"after {number}", model="smart"))) == 200
+        assert {each.json["model"] for each in upstream.received} == {"gpt-4.1"}
+    finally:
+        await cluster.end()
+
+
 def _renewed(cluster: Cluster, before: set[int]) -> bool:
     return len(cluster.worker_pids - before) == 1
 
