@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_edge_agent.telemetry.usage import read_usage
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import ask, eventually
 from tests.faults.conftest import Bench
@@ -227,4 +228,27 @@ async def test_a_minute_of_killing(workers: int, bench: Bench, tmp_path: Path) -
         assert outcomes["200"] <= samples["llm_edge_requests_total"] <= outcomes["sent"]
         assert samples["llm_edge_worker_restarts_total"] == kills
     finally:
+        await cluster.end()
+
+
+async def test_the_ledger_has_the_requests_of_all_workers_and_of_all_runs(bench: Bench, tmp_path: Path) -> None:
+    upstream = await bench.upstream(ANSWERS)
+    ledger = tmp_path / "ledger.db"
+    asked = 0
+    for run in ("first", "second"):
+        folder = tmp_path / run
+        folder.mkdir()
+        cluster = Cluster(folder, upstream.url)
+        cluster.environment |= {"LEDGER_PATH": str(ledger)}
+        cluster.log_path.touch()
+        await cluster.start()
+        await cluster.all_steady()
+        outcomes: Counter[str] = Counter()
+        await asyncio.gather(*(drive(cluster, outcomes, time.monotonic() + 0.5, number) for number in range(8)))
+        counted = (await cluster.samples())["llm_edge_requests_total"]
+        cluster.process.send_signal(signal.SIGTERM)
+        assert await cluster.exit_code() == 0
+        assert outcomes["200"] == outcomes["sent"] == counted > 0
+        asked += outcomes["sent"]
+        assert read_usage(str(ledger), "model").total.requests == asked
         await cluster.end()
