@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.access import Keyring, Principal
 from llm_edge_agent.core.breaker import State
@@ -14,13 +13,15 @@ from llm_edge_agent.core.models import ModelTable, table_from_document
 from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
+from llm_edge_agent.gateway.answer_tiers import answers_of, health_of, longest_ttl_s, tiers_of
 from llm_edge_agent.gateway.exports import Exports, exports
 from llm_edge_agent.gateway.fleet import Fleet, Upstream, build_fleet
-from llm_edge_agent.gateway.pipeline import Pipeline, PipelineSettings
+from llm_edge_agent.gateway.pipeline import Pipeline
+from llm_edge_agent.gateway.pipeline_settings import PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.routes import GatewayHandler
-from llm_edge_agent.gateway.stored import Answers, StoredAnswer
+from llm_edge_agent.gateway.stored import Answers
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.pool import ProxySettings, UpstreamPool, tls_context
 from llm_edge_agent.telemetry.board import Board
@@ -98,10 +99,12 @@ class AppState:
         self.admin.serving = True
 
     async def close(self) -> None:
-        """Closes upstream connections, sends what waits for a collector, and flushes ledger and log."""
+        """Closes upstream connections and the cache, sends what waits for a collector, flushes ledger and log."""
         self.admin.serving = False
         self._lag.stop()
         await self.pool.close()
+        if self.answers is not None:
+            await self.answers.close()
         if self.exporting.close is not None:
             await self.exporting.close()
         if self.ledger is not None:
@@ -126,12 +129,12 @@ class Seat:
 def shared_counters(config: AppConfig, workers: int) -> SlotBlock:
     """Memory for the counters of so many workers."""
     providers, models = _label_lists(config, table_from_document(model_document(config.model_overrides)))
-    return Metrics.shared_block(providers, models, workers, endpoints=_PRESET_ENDPOINTS)
+    return Metrics.shared_block(providers, models, workers, endpoints=_PRESET_ENDPOINTS, tiers=tiers_of(config.cache))
 
 
 async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> AppState:
-    """Builds the gateway from its configuration. Nothing listens yet, nobody is called. `seat`: it is one of several
-    worker processes.
+    """Builds the gateway from its configuration. Nothing listens yet, no provider is called; a shared cache is tried
+    to be reached once. `seat`: it is one of several worker processes.
 
     Raises ValueError where the configuration names a certificate file that cannot be read, MissingExtraError where it
     asks for traces and the package that encodes them is not installed.
@@ -139,7 +142,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     models = table_from_document(model_document(config.model_overrides))
     fleet = build_fleet(config, models)
     metrics = _metrics(config, models, seat)
-    logs = configure(config.log_level, config.log_format, secrets=config.provider_keys(), shared=seat is not None)
+    secrets = [*config.provider_keys(), *(config.cache.redis.secrets() if config.cache.redis is not None else ())]
+    logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
     sweep = running_sweep()
     proxy = ProxySettings.from_config(
         config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
@@ -152,7 +156,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         proxy=proxy,
         max_response_bytes=config.max_response_bytes,
     )
-    answers = _answers(config, metrics)
+    answers = answers_of(config.cache, metrics)
     lag = LoopLag()
     _register_gauges(metrics, pool, answers, logs, lag)
     if exporting.dropped is not None:
@@ -166,7 +170,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         config.aliases,
         fleet.states,
         metrics.render,
-        l1_enabled=answers is not None,
+        cache_health=lambda: health_of(config.cache, answers),
         started_unix_s=int(time.time()),
         peers=(lambda: [peer.facts for peer in seat.peers()]) if seat is not None else list,
     )
@@ -178,6 +182,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     )
     metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, state.fleet.upstreams))
     metrics.gauge_group("llm_edge_circuit_state", lambda: _circuits(state.fleet), merge="max")
+    if answers is not None:
+        await answers.start()
     return state
 
 
@@ -196,11 +202,12 @@ def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...]
 def _metrics(config: AppConfig, models: ModelTable, seat: Seat | None) -> Metrics:
     providers, names = _label_lists(config, models)
     if seat is None:
-        return Metrics(providers, names, endpoints=_PRESET_ENDPOINTS)
+        return Metrics(providers, names, endpoints=_PRESET_ENDPOINTS, tiers=tiers_of(config.cache))
     metrics = Metrics(
         providers,
         names,
         endpoints=_PRESET_ENDPOINTS,
+        tiers=tiers_of(config.cache),
         block=seat.counters,
         slot=seat.number,
         peers=seat.peers,
@@ -210,30 +217,12 @@ def _metrics(config: AppConfig, models: ModelTable, seat: Seat | None) -> Metric
     return metrics
 
 
-def _answers(config: AppConfig, metrics: Metrics) -> Answers | None:
-    cache = config.cache
-    if not cache.l1_enabled or not _policies(config).ever:
-        return None
-    stale_s = cache.stale_if_error_s
-    memory: MemoryCache[StoredAnswer] = MemoryCache(
-        max_entries=cache.l1_entries,
-        max_bytes=cache.l1_bytes,
-        ttl_s=cache.l1_ttl_s + stale_s,
-        tti_s=cache.l1_tti_s + stale_s,
-    )
-    return Answers(
-        memory,
-        observe_get=metrics.cache_observer("l1", "get"),
-        observe_set=metrics.cache_observer("l1", "set"),
-    )
-
-
 def _pipeline_settings(config: AppConfig) -> PipelineSettings:
     return PipelineSettings(
         max_json_depth=config.max_json_depth,
         cache_policies=_policies(config),
         stale_if_error_s=config.cache.stale_if_error_s,
-        longest_ttl_s=config.cache.l1_ttl_s,
+        longest_ttl_s=longest_ttl_s(config.cache),
         cache_scope=config.cache.scope,
         response_metadata=config.response_metadata,
         total_timeout_s=config.total_timeout_s,
@@ -264,6 +253,8 @@ def _register_gauges(
     metrics.gauge("llm_edge_event_loop_lag_seconds", {}, lag.worst_s, merge="max")
     metrics.mirror("llm_edge_upstream_connections_opened_total", lambda: pool.connections_opened)
     metrics.mirror("llm_edge_upstream_reconnects_total", lambda: pool.requests_retried_stale)
+    if answers is not None and answers.shared:
+        metrics.gauge("llm_edge_l2_up", {}, lambda: answers.shared_up, merge="max")
     if answers is not None:
         metrics.gauge("llm_edge_cache_entries", {"tier": "l1"}, answers.entries)
         metrics.gauge("llm_edge_cache_bytes", {"tier": "l1"}, answers.weight)

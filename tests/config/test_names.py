@@ -8,6 +8,7 @@ import pytest
 
 from llm_edge_agent.config import AppConfig, NoProvidersError, Secret
 from llm_edge_agent.config.names import EXPANDED, NOT_YET, SETTINGS
+from llm_edge_agent.config.redis_address import redis_address
 from tests.config.reading import KEY, problems, read, written
 
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "configuration.md"
@@ -27,6 +28,14 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("L1_CACHE_MB", "3", "cache.l1_bytes", 3 * 1024 * 1024),
     ("L1_TTL_SECONDS", "0.5", "cache.l1_ttl_s", 0.5),
     ("L1_TTI_SECONDS", "60", "cache.l1_tti_s", 60.0),
+    ("ENABLE_L2_CACHE", "false", "cache.l2_enabled", False),
+    ("REDIS_URL", "rediss://:p@a.test/1", "cache.redis", redis_address("rediss://:p@a.test/1")),
+    ("REDIS_CLUSTER_NODES", "a.test:7000,b.test", "cache.redis", redis_address("redis+cluster://a.test:7000,b.test")),
+    ("CACHE_DIR", "/var/cache/gateway", "cache.directory", "/var/cache/gateway"),
+    ("L2_CACHE_MB", "32", "cache.l2_bytes", 32 * 1024 * 1024),
+    ("L2_TTL_SECONDS", "60", "cache.l2_ttl_s", 60.0),
+    ("L2_CONNECT_TIMEOUT_MS", "250", "cache.l2_connect_timeout_s", 0.25),
+    ("L2_TIMEOUT_MS", "50", "cache.l2_timeout_s", 0.05),
     ("CACHE_POLICY", "off", "cache.policy", "off"),
     ("CACHE_SCOPE", "global", "cache.scope", "global"),
     ("SERVER_TIMEOUT_SECONDS", "60", "total_timeout_s", 60.0),
@@ -92,13 +101,6 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
 HARMLESS = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
     ("AUTH_ENABLED", "false"),
-    ("ENABLE_L2_CACHE", "false"),
-    ("REDIS_URL", "redis+sentinel://a.test:26379,b.test/mymaster"),
-    ("REDIS_CLUSTER_NODES", "a.test:7000,b.test:7001"),
-    ("CACHE_DIR", "/var/cache/llm-edge-agent"),
-    ("L2_TTL_SECONDS", "3600"),
-    ("L2_CONNECT_TIMEOUT_MS", "1000"),
-    ("L2_TIMEOUT_MS", "100"),
     ("RATE_LIMIT_ENABLED", "false"),
     ("RATE_LIMIT_RPM", "1000"),
     ("RATE_LIMIT_BURST", "100"),
@@ -133,8 +135,10 @@ INVALID = [
     ("PROMPT_CACHE", "on", "auto, off"),
     ("ENABLE_L2_CACHE", "si", "true or false"),
     ("REDIS_URL", "http://cache.test", "redis://"),
-    ("REDIS_CLUSTER_NODES", "a.test\x07", "one line"),
+    ("REDIS_URL", "redis://user:hunter2@a.test:port", "port"),
+    ("REDIS_CLUSTER_NODES", "a.test:7000/1", "host:port"),
     ("CACHE_DIR", "a\x00b", "one line"),
+    ("L2_CACHE_MB", "1", "from 16"),
     ("L2_TTL_SECONDS", "-1", "seconds"),
     ("L2_CONNECT_TIMEOUT_MS", "0", "from 1"),
     ("L2_TIMEOUT_MS", "1s", "whole number"),
@@ -267,7 +271,6 @@ def test_the_file_says_the_same_under_its_own_key(setting: Any, tmp_path: Path) 
     ("name", "value"),
     [
         ("ADMIN_API_KEY", "sk-admin"),
-        ("ENABLE_L2_CACHE", "true"),
         ("RATE_LIMIT_ENABLED", "true"),
     ],
 )
@@ -296,6 +299,8 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert (cache.l1_enabled, cache.l1_entries, cache.l1_bytes) == (True, 10000, 64 * 2**20)
     assert (cache.l1_ttl_s, cache.l1_tti_s, cache.policy, cache.scope) == (300, 120, "all", "tenant")
     assert (cache.stale_if_error_s, cache.policies) == (0, ())
+    assert (cache.l2_enabled, cache.redis, cache.directory, cache.l2_bytes) == (False, None, None, 2**30)
+    assert (cache.l2_ttl_s, cache.l2_connect_timeout_s, cache.l2_timeout_s) == (3600, 1, 0.1)
     server = config.server
     assert (server.max_body_bytes, server.max_header_bytes, server.max_connections) == (20971520, 32768, 20000)
     assert (server.header_timeout_s, server.body_timeout_s, server.body_bytes_per_s) == (10, 30, 16384)
@@ -304,6 +309,21 @@ def test_defaults_are_those_of_the_reference() -> None:
     assert (config.response_metadata, config.translation_mode, config.prompt_cache) == ("body", "lenient", "auto")
     assert (config.log_level, config.log_format, config.metrics_enabled) == ("info", "auto", True)
     assert (config.auth_enabled, config.keys, config.warnings, config.config_file) == (False, (), (), None)
+
+
+def test_without_redis_the_second_tier_has_a_folder_of_the_platform() -> None:
+    on = {"ENABLE_L2_CACHE": "true"}
+    assert read({**on, "XDG_CACHE_HOME": "/var/caches"}).cache.directory == "/var/caches/llm-edge-agent"
+    assert str(read({**on, "HOME": "/somebody"}).cache.directory).startswith("/somebody/")
+    assert read({**on, "HOME": "/somebody", "CACHE_DIR": "/elsewhere"}).cache.directory == "/elsewhere"
+    assert read({**on, "REDIS_URL": "redis://a.test"}).cache.directory is None
+    (line,) = problems(on)
+    assert line.startswith("CACHE_DIR: must be set")
+
+
+def test_two_addresses_for_one_second_tier() -> None:
+    (line,) = problems({"REDIS_URL": "redis://a.test", "REDIS_CLUSTER_NODES": "b.test"})
+    assert line == "REDIS_CLUSTER_NODES: given beside REDIS_URL: use one of them"
 
 
 def test_every_problem_at_once() -> None:

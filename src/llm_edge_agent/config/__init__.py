@@ -4,6 +4,7 @@ The only reader of the environment and of configuration files.
 """
 
 from llm_edge_agent.config.otel import OtelConfig
+from llm_edge_agent.config.redis_address import RedisAddress
 from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.config.values import (
     NO_PROVIDERS,
@@ -25,6 +26,7 @@ __all__ = [
     "NoProvidersError",
     "OtelConfig",
     "ProviderConfig",
+    "RedisAddress",
     "Secret",
     "ServerLimits",
 ]

@@ -22,8 +22,6 @@ _LEVELS = {
     "off": "error",
 }
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
-
 
 def boolean(text: str) -> bool:
     """true or false, in the ways people write it."""
@@ -48,6 +46,12 @@ def mebibytes(high: int) -> Callable[[str], int]:
     """A whole number of MiB from 1 to `high`, as bytes."""
     count = whole(1, high)
     return lambda text: count(text) * 2**20
+
+
+def milliseconds(high: int) -> Callable[[str], float]:
+    """A whole number of milliseconds from 1 to `high`, as seconds."""
+    parse = whole(1, high)
+    return lambda text: parse(text) / 1000
 
 
 def seconds(high: int, *, zero: bool = False) -> Callable[[str], float]:
@@ -171,14 +175,6 @@ def no_proxy(text: str) -> tuple[str, ...]:
         if name != "*" and not name.removeprefix("*").strip("."):
             raise ValueError("must be hosts, addresses or networks, separated by commas")
     return entries
-
-
-def redis_url(text: str) -> str:
-    """Where Redis is."""
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in REDIS_SCHEMES or not rest:
-        raise ValueError(f"must start with one of {', '.join(f'{each}://' for each in REDIS_SCHEMES)}")
-    return text
 
 
 def plain_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,11 +78,16 @@ def load(
     renamed = aliases(sections.get("aliases"), problems)
     policies = cache_policies(sections.get("cache.policies"), problems)
     _check_not_yet(given, problems)
+    if "REDIS_URL" in given.values and "REDIS_CLUSTER_NODES" in given.values:
+        problems.add(given.where["REDIS_CLUSTER_NODES"], f"given beside {given.where['REDIS_URL']}: use one of them")
     _add_warnings(given, warnings)
-    plain = _with_fields(given)
+    config = _with_fields(given)
+    cache = replace(config.cache, policies=policies)
+    if cache.l2_enabled and cache.redis is None and cache.directory is None:
+        cache = replace(cache, directory=_cache_folder(variables, problems))
     config = replace(
-        plain,
-        cache=replace(plain.cache, policies=policies),
+        config,
+        cache=cache,
         providers=accounts,
         aliases=renamed,
         groups=named,
@@ -291,7 +297,7 @@ def _with_fields(given: _Given) -> AppConfig:
             continue
         group, _, field = setting.field.rpartition(".")
         value = given.values[name]
-        if setting.field == "cache.l1_bytes":
+        if setting.field in ("cache.l1_bytes", "cache.l2_bytes"):
             value *= 1024 * 1024
         groups[group][field] = Secret(value) if setting.secret else value
     return AppConfig(
@@ -324,6 +330,17 @@ def _check_names(config: AppConfig, problems: Problems) -> None:
             directory.resolve(name)
         except GatewayError:
             problems.add(where, "names a model that no configured provider serves")
+
+
+def _cache_folder(variables: Variables, problems: Problems) -> str | None:
+    """Where this platform's programs keep what they can do without."""
+    folder, home = variables.get("XDG_CACHE_HOME"), variables.get("HOME")
+    if folder is not None:
+        return str(Path(folder.text) / "llm-edge-agent")
+    if home is None:
+        problems.add("CACHE_DIR", "must be set: there is no home folder to keep the L2 cache in")
+        return None
+    return str(Path(home.text) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "llm-edge-agent")
 
 
 def _check_whole(config: AppConfig, problems: Problems) -> None:

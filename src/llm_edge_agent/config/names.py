@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from llm_edge_agent.config import forms, otel
 from llm_edge_agent.config.forms import Form
+from llm_edge_agent.config.redis_address import cluster_nodes, redis_address
 
 DAY_S = 86_400
 GIB = 2**30
@@ -73,13 +74,16 @@ SETTINGS = (
     Setting("L1_CACHE_MB", "cache.l1.mb", forms.whole(1, 2**20), "cache.l1_bytes"),
     Setting("L1_TTL_SECONDS", "cache.l1.ttl_seconds", forms.seconds(365 * DAY_S), "cache.l1_ttl_s"),
     Setting("L1_TTI_SECONDS", "cache.l1.tti_seconds", forms.seconds(365 * DAY_S), "cache.l1_tti_s"),
-    Setting("ENABLE_L2_CACHE", "cache.l2.enabled", forms.boolean, None),
-    Setting("REDIS_URL", "cache.l2.redis_url", forms.redis_url, None, secret=True),
-    Setting("REDIS_CLUSTER_NODES", "cache.l2.redis_cluster_nodes", forms.plain_text, None),
-    Setting("CACHE_DIR", "cache.l2.dir", forms.plain_text, None),
-    Setting("L2_TTL_SECONDS", "cache.l2.ttl_seconds", forms.seconds(365 * DAY_S), None),
-    Setting("L2_CONNECT_TIMEOUT_MS", "cache.l2.connect_timeout_ms", forms.whole(1, 60_000), None),
-    Setting("L2_TIMEOUT_MS", "cache.l2.timeout_ms", forms.whole(1, 60_000), None),
+    Setting("ENABLE_L2_CACHE", "cache.l2.enabled", forms.boolean, "cache.l2_enabled"),
+    Setting("REDIS_URL", "cache.l2.redis_url", redis_address, "cache.redis"),
+    Setting("REDIS_CLUSTER_NODES", "cache.l2.redis_cluster_nodes", cluster_nodes, "cache.redis"),
+    Setting("CACHE_DIR", "cache.l2.dir", forms.plain_text, "cache.directory"),
+    Setting("L2_CACHE_MB", "cache.l2.mb", forms.whole(16, 2**20), "cache.l2_bytes"),
+    Setting("L2_TTL_SECONDS", "cache.l2.ttl_seconds", forms.seconds(365 * DAY_S), "cache.l2_ttl_s"),
+    Setting(
+        "L2_CONNECT_TIMEOUT_MS", "cache.l2.connect_timeout_ms", forms.milliseconds(60_000), "cache.l2_connect_timeout_s"
+    ),
+    Setting("L2_TIMEOUT_MS", "cache.l2.timeout_ms", forms.milliseconds(60_000), "cache.l2_timeout_s"),
     Setting("CACHE_POLICY", "cache.policy", forms.one_of("all", "deterministic", "off"), "cache.policy"),
     Setting(
         "STALE_IF_ERROR_SECONDS",
@@ -182,7 +186,6 @@ FREE_SECTIONS = ("providers", "groups", "models", "aliases", "cache.policies")
 """Sections of the file with forms of their own, read elsewhere."""
 
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
-    "ENABLE_L2_CACHE": bool,
     "ADMIN_API_KEY": bool,
     "RATE_LIMIT_ENABLED": bool,
 }

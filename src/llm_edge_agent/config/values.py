@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from llm_edge_agent.config.otel import OtelConfig
+from llm_edge_agent.config.redis_address import RedisAddress
 from llm_edge_agent.config.secret import Secret
 from llm_edge_agent.core.cache_policy import Policy, PolicyRule
 from llm_edge_agent.core.models import Dialect
@@ -135,6 +136,17 @@ class CacheConfig:
     l1_bytes: int = 64 * 1024 * 1024
     l1_ttl_s: float = 300.0
     l1_tti_s: float = 120.0
+    l2_enabled: bool = False
+    redis: RedisAddress | None = None
+    """Where L2 is; None: in `directory`."""
+    directory: str | None = None
+    """Folder of the embedded L2; None only where there is none."""
+    l2_bytes: int = 1024 * 1024 * 1024
+    """Bound of the embedded L2."""
+    l2_ttl_s: float = 3600.0
+    l2_connect_timeout_s: float = 1.0
+    l2_timeout_s: float = 0.1
+    """The most that a request waits for L2."""
     policy: Policy = "all"
     scope: Literal["tenant", "global"] = "tenant"
     policies: tuple[PolicyRule, ...] = ()

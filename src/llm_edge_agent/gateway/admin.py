@@ -11,6 +11,7 @@ from llm_edge_agent.core.deployments import DeploymentState
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model, ModelTable
 from llm_edge_agent.core.routing import Directory
+from llm_edge_agent.gateway.answer_tiers import CacheHealth
 from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.version import __version__
@@ -35,14 +36,14 @@ class Admin:
         states: Mapping[str, Sequence[DeploymentState]],
         render_metrics: RenderMetrics,
         *,
-        l1_enabled: bool,
+        cache_health: Callable[[], CacheHealth],
         started_unix_s: int,
         peers: Callable[[], list[Mapping[str, Any]]] = list,
     ) -> None:
         """`states`: what was learned of the deployments of each configured provider. `peers` tells the facts of the
         other workers, where there are any."""
         self._render_metrics = render_metrics
-        self._l1_enabled = l1_enabled
+        self._cache_health = cache_health
         self._peers = peers
         self._started_unix_s = started_unix_s
         self._states: Mapping[str, Sequence[DeploymentState]] = {}
@@ -99,12 +100,14 @@ class Admin:
         for name in ("openai", "anthropic"):
             providers.setdefault(name, {"configured": False, "healthy": False})
         usable = verdicts.values()
-        status = "unhealthy" if not any(usable) else "healthy" if all(usable) else "degraded"
+        cache = self._cache_health()
+        sound = all(usable) and cache.l2_healthy == cache.l2_configured
+        status = "unhealthy" if not any(usable) else "healthy" if sound else "degraded"
         return {
             "status": status,
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "version": __version__,
-            "cache": {"l1_healthy": self._l1_enabled, "l2_healthy": False, "l2_configured": False},
+            "cache": cache._asdict(),
             "providers": providers,
         }
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from llm_edge_agent.cache.epochs import Epochs
+from llm_edge_agent.core.cache_key import cache_key
 from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.core.plan import Group
 from llm_edge_agent.dialects.endpoint import Call, Endpoint, Passed
@@ -19,7 +21,18 @@ KeyParts = tuple[str, str, Passed]
 class Admitted:
     """What reading a body told: everything but what its headers and its caller add."""
 
-    __slots__ = ("call", "group", "keys", "known_model", "material", "shown_model", "target", "ttl_s", "warnings")
+    __slots__ = (
+        "call",
+        "generation",
+        "group",
+        "keys",
+        "known_model",
+        "material",
+        "shown_model",
+        "target",
+        "ttl_s",
+        "warnings",
+    )
 
     def __init__(self, call: Call, group: Group, material: bytes | None, ttl_s: float | None) -> None:
         self.call = call
@@ -29,15 +42,37 @@ class Admitted:
         self.material = material
         """Bytes for the cache key; None where policy keeps the request away from the cache."""
         self.keys: dict[KeyParts, bytes] = {}
-        """Cache keys that were worked out."""
+        """Cache keys that were worked out, in one generation of epochs."""
+        self.generation = 0
         model = target.model
         self.shown_model = call.model[:128]
         self.known_model = model.id if model.known else None
         self.warnings = (f"{model.status}-model",) if model.status in ("retired", "deprecated") else ()
 
-    def keep_key(self, parts: KeyParts, key: bytes) -> None:
-        if len(self.keys) < MAX_REMEMBERED_KEYS:
-            self.keys[parts] = key
+    def shorter_ttl_s(self, asked_s: float | None) -> float | None:
+        """How long the answer may live, where the client asks for `asked_s`; None is no bound."""
+        own_s = self.ttl_s
+        return own_s if asked_s is None else asked_s if own_s is None else min(asked_s, own_s)
+
+    def key(self, endpoint: Endpoint, tenant: str, namespace: str, passed: Passed, epochs: Epochs) -> bytes:
+        """The cache key of this body, for a tenant and what came with it in the head."""
+        if self.generation != epochs.generation:
+            self.keys.clear()
+            self.generation = epochs.generation
+        key = self.keys.get((tenant, namespace, passed))
+        if key is None:
+            key = cache_key(
+                tenant=tenant,
+                epoch=epochs.of(tenant, self.group.identity),
+                endpoint=endpoint.name,
+                model=self.group.identity,
+                namespace=namespace,
+                passed=b"%d:%b%b" % (len(passed.query), passed.query, passed.headers),
+                material=self.material or b"",
+            )
+            if len(self.keys) < MAX_REMEMBERED_KEYS:
+                self.keys[tenant, namespace, passed] = key
+        return key
 
 
 class Considered(NamedTuple):

@@ -2,7 +2,7 @@
 
     admit:   read and check -> resolve the model -> cache key -> L1            (synchronous: no task, no waiting)
     answer:  join whoever asks the same, or:                                   (a coroutine)
-             translate -> attempt -> translate back -> account -> store -> reply
+             L2 -> translate -> attempt -> translate back -> account -> store -> reply
 
 What a dialect is like is asked of its `Endpoint` and of the pair's `Translator`.
 
@@ -12,22 +12,18 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 import asyncio
 import math
 import time
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Literal
 
 import msgspec
 
 from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
-from llm_edge_agent.core.cache_key import cache_key
-from llm_edge_agent.core.cache_policy import CacheControl, Policies
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
-from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Passed, Prepared, Replay, Translator
+from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Prepared, Replay, Translator
 from llm_edge_agent.gateway.admitted import Admitted, Considered, Door
 from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
@@ -35,6 +31,7 @@ from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.fleet import Fleet, Upstream
 from llm_edge_agent.gateway.flight import Flight, Flights, Seat, Tee
 from llm_edge_agent.gateway.miss import Miss
+from llm_edge_agent.gateway.pipeline_settings import PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
 from llm_edge_agent.gateway.relay import Relay, Source
 from llm_edge_agent.gateway.replies import (
@@ -59,21 +56,6 @@ from llm_edge_agent.http.origins import UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
 CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
-    """The few values of the configuration that a request depends on."""
-
-    max_json_depth: int
-    cache_policies: Policies
-    stale_if_error_s: float
-    longest_ttl_s: float
-    """How long any tier keeps an answer as a fresh one."""
-    cache_scope: Literal["tenant", "global"]
-    response_metadata: Literal["body", "headers", "off"]
-    total_timeout_s: float
-    max_retries: int
 
 
 class Pipeline:
@@ -139,7 +121,8 @@ class Pipeline:
         if admitted.material is None or not (control.read or control.write) or self._answers is None:
             exchange.cache = "bypass"
             return Miss(exchange, endpoint, call, passed, self._fleet, admitted.group, control, None)
-        key = self._key(endpoint, admitted, control, exchange.principal, passed)
+        tenant = self._cache_tenant(exchange.principal)
+        key = admitted.key(endpoint, tenant, control.namespace, passed, self._answers.epochs)
         stale = None
         if not control.read:
             exchange.cache = "bypass"
@@ -152,10 +135,11 @@ class Pipeline:
                 door.remember(raw, admitted)
                 reply = self._hit(endpoint, stored, replay, call, exchange)
                 if control.max_age_s is None:
-                    reply.again = partial(self._hit_again, self._fleet, endpoint, admitted, key, exchange)
+                    known = self._fleet, self._answers.epochs.generation
+                    reply.again = partial(self._hit_again, known, endpoint, admitted, key, exchange)
                 return reply
             exchange.cache = "miss"
-        ttl_s = _shorter(control.ttl_s, admitted.ttl_s)
+        ttl_s = admitted.shorter_ttl_s(control.ttl_s)
         return Miss(
             exchange,
             endpoint,
@@ -169,6 +153,9 @@ class Pipeline:
             stale,
         )
 
+    def _cache_tenant(self, principal: Principal) -> str:
+        return principal.tenant if self._settings.cache_scope == "tenant" else ""
+
     def consider(self, request: Request, endpoint_name: str, principal: Principal) -> Considered:
         """What `admit` would find of a request by this door, without doing any of it. Raises GatewayError."""
         endpoint = self._doors[endpoint_name].endpoint
@@ -179,19 +166,28 @@ class Pipeline:
         )
         if admitted.material is None or self._answers is None:
             return Considered(endpoint, admitted, control, None, stored=False)
-        key = self._key(endpoint, admitted, control, principal, endpoint.passed(request.query, headers))
+        tenant, passed = self._cache_tenant(principal), endpoint.passed(request.query, headers)
+        key = admitted.key(endpoint, tenant, control.namespace, passed, self._answers.epochs)
         stored = self._answers.get(key)
         fresh = stored is not None and stored.serves(control, monotonic())
         return Considered(endpoint, admitted, control, key, stored=fresh)
 
     def _hit_again(
-        self, fleet: Fleet, endpoint: Endpoint, admitted: Admitted, key: bytes, before: Exchange, received_s: float
+        self,
+        known: tuple[Fleet, int],
+        endpoint: Endpoint,
+        admitted: Admitted,
+        key: bytes,
+        before: Exchange,
+        received_s: float,
     ) -> Complete | None:
         """The same bytes once more (see `Complete.again`): the caller, the model and the key are those of `before`;
-        only the entry may have gone, or the configuration be another, which may not know the caller any more."""
-        if fleet is not self._fleet:
+        only the entry may have gone or been purged, or the configuration be another, which may not know the caller any
+        more."""
+        answers = self._answers
+        if answers is None or known[0] is not self._fleet or known[1] != answers.epochs.generation:
             return None
-        stored = self._answers.get(key) if self._answers is not None else None
+        stored = answers.get(key)
         replay = stored.replay(endpoint) if stored is not None else None
         if stored is None or replay is None or stored.fresh_until_s < received_s:
             return None
@@ -218,29 +214,11 @@ class Pipeline:
             strict_json.refuse_doubles(call.body)
         return Admitted(call, group, material, ttl_s)
 
-    def _key(
-        self, endpoint: Endpoint, admitted: Admitted, control: CacheControl, principal: Principal, passed: Passed
-    ) -> bytes:
-        tenant = principal.tenant if self._settings.cache_scope == "tenant" else ""
-        key = admitted.keys.get((tenant, control.namespace, passed))
-        if key is None:
-            key = cache_key(
-                tenant=tenant,
-                epoch="",
-                endpoint=endpoint.name,
-                model=admitted.group.identity,
-                namespace=control.namespace,
-                passed=b"%d:%b%b" % (len(passed.query), passed.query, passed.headers),
-                material=admitted.material or b"",
-            )
-            admitted.keep_key((tenant, control.namespace, passed), key)
-        return key
-
     def _hit(
         self, endpoint: Endpoint, stored: StoredAnswer, replay: Replay, call: Call, exchange: Exchange
     ) -> Complete:
+        tier = exchange.cache_tier = exchange.cache_tier or "l1"
         exchange.cache = "hit"
-        exchange.cache_tier = "l1"
         exchange.provider = stored.provider
         exchange.cost_picodollars = 0
         exchange.saved_picodollars = stored.cost_picodollars or 0
@@ -248,7 +226,7 @@ class Pipeline:
         now_s = monotonic()
         metadata = None
         if self._in_body and endpoint.in_body:
-            metadata = hit_metadata(stored.provider, "l1", now_s - exchange.started_s)
+            metadata = hit_metadata(stored.provider, tier, now_s - exchange.started_s)
         request_id = exchange.request_id.encode()
         created = b"%d" % time.time()
         if call.stream:
@@ -257,7 +235,7 @@ class Pipeline:
         else:
             kind = JSON_HEADERS
             body = replay.whole(request_id, created, metadata)
-        lines = stored.header_lines(cost=self._in_headers)
+        lines = stored.header_lines(cost=self._in_headers, tier=tier)
         ids = endpoint.request_id_lines(request_id)
         head = b"%b%b%bage: %d\r\n" % (kind, lines, ids, now_s - stored.stored_s)
         exchange.end(200)
@@ -352,7 +330,26 @@ class Pipeline:
             return await self.answer(miss)
         return await self._alone(miss)
 
+    async def _find(self, miss: Miss) -> Complete | None:
+        """What the shared tier has."""
+        answers = self._answers
+        if miss.key is None or miss.exchange.cache != "miss" or answers is None or not answers.shared:
+            return None
+        stored = await answers.find(miss.key)
+        replay = stored.replay(miss.endpoint) if stored is not None else None
+        if stored is None or replay is None:
+            return None
+        if not stored.serves(miss.control, monotonic()):
+            miss.stale = miss.stale or stored
+            return None
+        if miss.flight is not None:
+            miss.flight.land(stored)
+        miss.exchange.cache_tier = "l2"
+        return self._hit(miss.endpoint, stored, replay, miss.call, miss.exchange)
+
     async def _answer(self, miss: Miss) -> Complete | Relay:
+        if (found := await self._find(miss)) is not None:
+            return found
         if miss.control.only_if_cached:
             raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")
         deadline_s = miss.exchange.started_s + self._settings.total_timeout_s
@@ -591,8 +588,3 @@ class Pipeline:
         return (
             (lines + warnings_line(exchange.warnings)).encode("ascii") + exchange.route_line + exchange.refusal_headers
         )
-
-
-def _shorter(one_s: float | None, other_s: float | None) -> float | None:
-    """The shorter of two times, where None is no bound."""
-    return other_s if one_s is None else one_s if other_s is None else min(one_s, other_s)

@@ -1,16 +1,15 @@
-"""Answers in the cache: what an entry is, how long it lives, how it is found."""
+"""Answers in the cache: what an entry is, how it is shared, how it is found."""
 
 import math
-from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import monotonic
 
-from llm_edge_agent.cache.memory import MemoryCache
+import msgspec
+
+from llm_edge_agent.cache.epochs import Epochs
+from llm_edge_agent.cache.tiers import Tiers
 from llm_edge_agent.core.cache_policy import CacheControl
 from llm_edge_agent.dialects.endpoint import Endpoint, Replay
 from llm_edge_agent.gateway.replies import own_lines
-
-TTL_JITTER = 0.1
-"""Entries written together expire apart: each lives up to this fraction shorter than asked for."""
 
 
 class StoredAnswer:
@@ -39,8 +38,10 @@ class StoredAnswer:
         warnings: tuple[str, ...],
         *,
         fresh_s: float = math.inf,
+        age_s: float = 0.0,
     ) -> None:
-        """`fresh_s`: after so many seconds it is no answer any more, unless no provider gives one."""
+        """`fresh_s`: after so many seconds it is no answer any more, unless no provider gives one. `age_s`: how long
+        ago it was stored, perhaps by another process."""
         self.body = body
         self.provider = provider
         self.model = model
@@ -48,7 +49,7 @@ class StoredAnswer:
         """What the answer cost, and so what each hit saves; None where unknown."""
         self.warnings = warnings
         """Of the request that made it: what was dropped then is missing from the answer still."""
-        self.stored_s = monotonic()
+        self.stored_s = monotonic() - age_s
         self.fresh_until_s = self.stored_s + fresh_s
         # A replayed stream is prepared on demand and about as large again; counted from the start, since the weight
         # of an entry cannot change.
@@ -68,53 +69,106 @@ class StoredAnswer:
             self._replay = endpoint.replay(self.body)
         return self._replay
 
-    def header_lines(self, *, cost: bool) -> bytes:
-        """The lines that the heads of all hits have in common. `cost`: whether headers tell it."""
-        if self._header_lines is None:
-            lines = own_lines("hit-l1", self.provider, self.model, 0 if cost else None, self.warnings)
-            self._header_lines = lines + b"x-llm-edge-attempts: 0\r\n"
-        return self._header_lines
+    def header_lines(self, *, cost: bool, tier: str = "l1") -> bytes:
+        """The lines that the heads of all hits in a tier have in common. `cost`: whether headers tell it."""
+        lines = self._header_lines
+        if lines is None or tier != "l1":
+            lines = own_lines(f"hit-{tier}", self.provider, self.model, 0 if cost else None, self.warnings)
+            lines += b"x-llm-edge-attempts: 0\r\n"
+            if tier == "l1":
+                self._header_lines = lines
+        return lines
+
+
+class _Shared(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A stored answer as other processes read it. A member may be added at the end, with a default."""
+
+    body: bytes
+    provider: str
+    model: str | None
+    cost_picodollars: int | None
+    warnings: tuple[str, ...]
+    fresh_s: float | None
+    """None: as long as it lives."""
+
+
+_dump = msgspec.msgpack.Encoder().encode
+_load = msgspec.msgpack.Decoder(_Shared).decode
+
+
+class SharedForm:
+    """A `tiers.Form` of stored answers: MessagePack."""
+
+    def dump(self, value: StoredAnswer) -> bytes:
+        fresh_s = value.fresh_until_s - value.stored_s
+        return _dump(
+            _Shared(
+                value.body,
+                value.provider,
+                value.model,
+                value.cost_picodollars,
+                value.warnings,
+                None if fresh_s == math.inf else fresh_s,
+            )
+        )
+
+    def load(self, payload: bytes, age_s: float) -> StoredAnswer:
+        """Raises ValueError also where a text that is to stand in a header could not."""
+        found = _load(payload)
+        for text in (found.provider, found.model or "", *found.warnings):
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError("not to be written into a header")
+        return StoredAnswer(
+            found.body,
+            found.provider,
+            found.model,
+            found.cost_picodollars,
+            found.warnings,
+            fresh_s=math.inf if found.fresh_s is None else found.fresh_s,
+            age_s=age_s,
+        )
 
 
 class Answers:
-    """The tiers behind one get and one put. One tier so far: memory."""
+    """The tiers and the epochs of what is in them. `start`, then `close`."""
 
-    def __init__(
-        self,
-        memory: MemoryCache[StoredAnswer],
-        *,
-        observe_get: Callable[[float], None],
-        observe_set: Callable[[float], None],
-    ) -> None:
-        """`observe_get` and `observe_set` are told how long each operation took, in seconds."""
-        self._memory = memory
-        self._get = memory.get
-        self._observe_get = observe_get
-        self._observe_set = observe_set
-        self.max_entry_bytes = memory.max_entry_bytes
+    def __init__(self, tiers: Tiers[StoredAnswer], epochs: Epochs) -> None:
+        self._tiers = tiers
+        self.epochs = epochs
+        self.get = tiers.get
+        """The stored answer under a key, or None: what this process has in memory."""
+        self.put = tiers.put
+        """Stores an answer in every tier, for `ttl_s` seconds or None: as long as is configured."""
+        self.entries = tiers.entries
+        self.weight = tiers.weight
+        self.max_entry_bytes = tiers.max_entry_bytes
+        self.shared = tiers.store is not None
+        """Whether there is a second tier to be asked."""
 
-    def get(self, key: bytes) -> StoredAnswer | None:
-        """The stored answer under a key, or None."""
-        began_s = perf_counter()
-        found = self._get(key)
-        self._observe_get(perf_counter() - began_s)
-        return found
+    async def find(self, key: bytes) -> StoredAnswer | None:
+        """The stored answer under a key from the shared tier, or None; within that tier's time budget."""
+        if not self.epochs.current:
+            return None
+        return await self._tiers.find(key)
 
-    def put(self, key: bytes, answer: StoredAnswer, *, ttl_s: float | None) -> None:
-        """Stores an answer for `ttl_s` seconds (None: the configured time), less a jitter taken from the key."""
-        longest_s = self._memory.ttl_s if ttl_s is None else min(ttl_s, self._memory.ttl_s)
-        jitter = TTL_JITTER * key[0] / 255
-        began_s = perf_counter()
-        self._memory.set(key, answer, ttl_s=longest_s * (1 - jitter))
-        self._observe_set(perf_counter() - began_s)
+    @property
+    def shared_up(self) -> bool:
+        """Whether the shared tier answered last; False where there is none."""
+        store = self._tiers.store
+        return store is not None and store.up
 
-    def entries(self) -> int:
-        return self._memory.entries()
-
-    def weight(self) -> int:
-        """Bytes held, by the cache's own weighing."""
-        return self._memory.weight()
+    async def start(self) -> None:
+        """Tries once to reach the shared tier; the tiers go on trying by themselves."""
+        if (store := self._tiers.store) is not None:
+            await store.start()
+        await self.epochs.start()
 
     def evicted(self, reason: str) -> int:
         """Entries that left memory for a reason (see `MemoryCache.evictions`)."""
-        return self._memory.evictions[reason]
+        return self._tiers.evicted(reason)
+
+    async def close(self) -> None:
+        """Lets go of the shared tier, after what is still to be written there."""
+        await self.epochs.close()
+        if (store := self._tiers.store) is not None:
+            await store.close()

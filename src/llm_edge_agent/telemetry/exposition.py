@@ -144,6 +144,8 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
         _CounterSpec("llm_edge_fallbacks_total", "Attempts that went on to another provider.", f.fallbacks),
         _CounterSpec("llm_edge_cache_evictions_total", "Entries that left a cache tier.", f.evictions),
         *(_CounterSpec(name, help_text, f.kept_elsewhere[name]) for name, help_text in KEPT_ELSEWHERE),
+        _CounterSpec("llm_edge_l2_errors_total", "Failures of the second cache tier, by kind.", f.l2_errors),
+        _CounterSpec("llm_edge_l2_corrupt_total", "Values in the second tier that were none of ours.", f.l2_corrupt),
     )
 
 
@@ -229,6 +231,7 @@ GAUGE_HELP = {
     "llm_edge_build_info": "Always 1; the labels say what runs.",
     "llm_edge_cache_bytes": "Bytes held by a cache tier.",
     "llm_edge_cache_entries": "Answers held by a cache tier.",
+    "llm_edge_l2_up": "Whether the second cache tier answered last.",
     "llm_edge_connections": "Open client connections.",
     "llm_edge_event_loop_lag_seconds": "How late the event loop was at its worst in the last 15 to 30 seconds.",
     "llm_edge_ledger_bytes": "Size of the ledger's file.",

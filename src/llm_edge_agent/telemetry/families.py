@@ -29,6 +29,13 @@ OUTCOMES = ("ok", "error")
 ERROR_TYPES = tuple(sorted({kind.value.label for kind in ErrorKind} | {OTHER}))
 UPSTREAM_ERROR_TYPES = tuple(sorted({kind.value.label for kind in ErrorKind if kind.value.fault == "upstream"}))
 INTERRUPTED_BY = ("upstream", "client")
+L2_ERRORS = (
+    "connect", "timeout", "closed", "auth", "protocol", "too_large", "oom", "loading", "readonly", "moved",
+    "queue_full", "disk", "refused", OTHER,
+)  # fmt: skip
+"""What goes wrong with L2 itself: each is a lookup without an answer, or a write that was dropped."""
+L2_CORRUPT = ("foreign", "size", "seal", "payload", "type", OTHER)
+"""Why a value found in L2 was none of ours: each is a miss, and the value is deleted."""
 UPSTREAM_STATUSES = (
     NONE, "200", "400", "401", "402", "403", "404", "408", "409", "413", "415", "422", "424", "429",
     "500", "502", "503", "504", "520", "522", "524", "529", OTHER,
@@ -204,6 +211,8 @@ class Families:
         self.fallbacks = Family(43, 1, (("from", provider[1]), ("to", provider[1])))
         self.evictions = Family(44, 1, (tier, ("reason", EVICTION_REASONS)))
         self.kept_elsewhere = {name: Family(45 + i, 1, ()) for i, (name, _) in enumerate(KEPT_ELSEWHERE)}
+        self.l2_errors = Family(13, 1, (("kind", L2_ERRORS),))
+        self.l2_corrupt = Family(14, 1, (("reason", L2_CORRUPT),))
 
     def fingerprint(self) -> int:
         """A number for these lists, never 0: keys made from one set of lists are noise in another."""

@@ -33,6 +33,8 @@ from llm_edge_agent.telemetry.families import (
     COMPLETION_TEXT,
     COST,
     DURATION,
+    L2_CORRUPT,
+    L2_ERRORS,
     MILLI,
     NONE,
     NS_PER_S,
@@ -286,6 +288,14 @@ class Metrics:
 
         return observe
 
+    def l2_error(self, kind: str) -> None:
+        """Counts a failure of L2 itself."""
+        self._cells[self._rows.require(self._families.l2_errors, kind if kind in L2_ERRORS else OTHER)] += 1
+
+    def l2_corrupt(self, reason: str) -> None:
+        """Counts a value in L2 that was none of ours."""
+        self._cells[self._rows.require(self._families.l2_corrupt, reason if reason in L2_CORRUPT else OTHER)] += 1
+
     def gauge(
         self, name: str, labels: Mapping[str, str], callback: Callable[[], float], *, merge: Merge = "sum"
     ) -> None:
@@ -365,7 +375,7 @@ class Metrics:
             counters.append(rows.require(families.cache_lookups, cache))
         if cache == "hit":
             counters.append(rows.require(families.cache_hits, tier or "l1"))
-            if tier == "l2":
+            if tier == "l2" and "l1" in self._tiers:
                 counters.append(rows.require(families.cache_misses, "l1"))
         elif cache == "join":
             counters.append(rows.require(families.cache_misses, "l1"))

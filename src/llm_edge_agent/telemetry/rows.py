@@ -15,6 +15,8 @@ from llm_edge_agent.telemetry.families import (
     ERROR_TYPES,
     EVICTION_REASONS,
     INTERRUPTED_BY,
+    L2_CORRUPT,
+    L2_ERRORS,
     LOOKUPS,
     NONE,
     OTHER,
@@ -92,6 +94,9 @@ def preset_keys(f: Families, endpoints: Sequence[str], tiers: Sequence[str]) -> 
         keys += [f.cache_hits.key(tier), f.cache_misses.key(tier)]
         keys += [f.cache_latency.key(tier, op) for op in CACHE_OPERATIONS]
         keys += [f.evictions.key(tier, reason) for reason in EVICTION_REASONS]
+    if "l2" in tiers:
+        keys += [f.l2_errors.key(kind) for kind in L2_ERRORS]
+        keys += [f.l2_corrupt.key(reason) for reason in L2_CORRUPT]
     return tuple(dict.fromkeys(keys))
 
 

@@ -1,0 +1,21 @@
+"""What of the configuration a request depends on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llm_edge_agent.core.cache_policy import Policies
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSettings:
+    """The few values of the configuration that a request depends on."""
+
+    max_json_depth: int
+    cache_policies: Policies
+    stale_if_error_s: float
+    longest_ttl_s: float
+    """How long any tier keeps an answer as a fresh one."""
+    cache_scope: Literal["tenant", "global"]
+    response_metadata: Literal["body", "headers", "off"]
+    total_timeout_s: float
+    max_retries: int
