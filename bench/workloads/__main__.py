@@ -2,8 +2,9 @@
 
     python -m bench.workloads [--requests N] [--seed S] [--write]
 
-Each workload runs twice over real sockets: with everything off, and as configured by default. The bill is the
-simulator's own record of tokens, at the published prices; half of the requests are streams. The provider's clock is
+Each workload runs twice over real sockets, through two gateways in turn: with everything off, and as configured by
+default with a second tier that the two share (the embedded one). The bill is the simulator's own record of tokens, at
+the published prices; half of the requests are streams. The provider's clock is
 the log's, so prefixes expire there as they would; the answer cache runs in the machine's time, which a log passes too
 quickly for anything to expire (`llm-edge-agent cache simulate` replays a log's own time).
 """
@@ -18,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from llm_edge_agent.app import GatewayServer, initialize_app_state
+from llm_edge_agent.app import initialize_app_state
 from llm_edge_agent.config import AppConfig, CacheConfig, ProviderConfig, Secret
 from llm_edge_agent.core.models import ModelTable, table_from_document
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
@@ -29,6 +31,7 @@ from llm_edge_agent.data import model_document
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.http.pool import UpstreamPool
+from llm_edge_agent.serving import GatewayServer
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 from llm_edge_agent.simulator.records import Billed
 from llm_edge_agent.workloads import GENERATORS, LoggedRequest, generate
@@ -36,6 +39,7 @@ from llm_edge_agent.workloads import GENERATORS, LoggedRequest, generate
 RESULTS = Path(__file__).parents[1] / "results"
 TIMEOUTS = Timeouts(connect_s=5.0, answer_s=60.0, idle_s=60.0)
 PICODOLLARS_PER_USD = 10**12
+GATEWAYS = 2
 
 
 class Clock:
@@ -64,7 +68,7 @@ class Run:
         return self.input_picodollars + self.output_picodollars
 
 
-def config(simulator: RunningSimulator, *, caching: bool) -> AppConfig:
+def config(simulator: RunningSimulator, *, caching: bool, folder: str) -> AppConfig:
     key = Secret("sk-bench")
     plain = AppConfig(
         host="127.0.0.1",
@@ -82,19 +86,23 @@ def config(simulator: RunningSimulator, *, caching: bool) -> AppConfig:
         ),
         log_level="error",
     )
-    return plain if caching else replace(plain, prompt_cache="off", cache=CacheConfig(policy="off"))
+    if caching:
+        return replace(plain, cache=CacheConfig(l2_enabled=True, directory=folder))
+    return replace(plain, prompt_cache="off", cache=CacheConfig(policy="off"))
 
 
-async def run(name: str, records: Sequence[LoggedRequest], table: ModelTable, *, caching: bool) -> Run:
-    """One workload, request by request, as the log has them."""
+async def run(name: str, records: Sequence[LoggedRequest], table: ModelTable, *, caching: bool, folder: str) -> Run:
+    """One workload, request by request, as the log has them, in turn to two gateways that share a second tier."""
     found = Run()
     clock = Clock()
     simulator = await start_simulator(SimulatorSettings(kept_requests=1))
-    state = await initialize_app_state(config(simulator, caching=caching))
-    server = GatewayServer(state)
-    await server.start()
+    servers = []
+    for _ in range(GATEWAYS):
+        state = await initialize_app_state(config(simulator, caching=caching, folder=folder))
+        servers.append(GatewayServer(state))
+        await servers[-1].start()
     client = UpstreamPool(sweep=running_sweep(), max_response_bytes=2**26)
-    origin = Origin.from_url(f"http://127.0.0.1:{server.port}")
+    origins = [Origin.from_url(f"http://127.0.0.1:{server.port}") for server in servers]
     try:
         with (
             patch("llm_edge_agent.simulator.simulator.time", clock),
@@ -103,11 +111,16 @@ async def run(name: str, records: Sequence[LoggedRequest], table: ModelTable, *,
             for number, record in enumerate(records):
                 clock.now_s = 1_000_000.0 + (record.time or 0.0)
                 body = json.loads(bytes(record.request))
-                body["stream"] = number % 2 == 1
+                body["stream"] = number % 4 >= 2
                 simulator.simulator.billed.clear()
                 headers = b"content-type: application/json\r\n"
                 answer = await client.send(
-                    origin, b"POST", b"/v1/chat/completions", headers, json.dumps(body).encode(), TIMEOUTS
+                    origins[number % GATEWAYS],
+                    b"POST",
+                    b"/v1/chat/completions",
+                    headers,
+                    json.dumps(body).encode(),
+                    TIMEOUTS,
                 )
                 text = await answer.read()
                 answer.close()
@@ -118,7 +131,8 @@ async def run(name: str, records: Sequence[LoggedRequest], table: ModelTable, *,
                     _add(found, table, bill)
     finally:
         await client.close()
-        await server.stop(0)
+        for server in servers:
+            await server.stop(0)
         await simulator.stop()
     return found
 
@@ -147,16 +161,18 @@ def share(part: float, whole: float) -> str:
 async def measure(requests: int, seed: int) -> list[str]:
     table = table_from_document(model_document(()))
     lines = [
-        "| workload | requests | hits | cost without | cost with | cost saved | input cost saved |",
-        "|---|---|---|---|---|---|---|",
+        "| workload | requests | hits | of these L1 | L2 | cost without | cost with | cost saved | input cost saved |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
+    print("\n".join(lines), flush=True)
     for name in GENERATORS:
         records = list(generate(name, requests, seed))
-        before = await run(name, records, table, caching=False)
-        after = await run(name, records, table, caching=True)
-        hits = sum(count for cache, count in after.caches.items() if cache.startswith("hit"))
+        with TemporaryDirectory() as folder:
+            before = await run(name, records, table, caching=False, folder=folder)
+            after = await run(name, records, table, caching=True, folder=folder)
+        l1, l2 = after.caches["hit-l1"], after.caches["hit-l2"]
         lines.append(
-            f"| {name} | {requests} | {share(hits, requests)} "
+            f"| {name} | {requests} | {share(l1 + l2, requests)} | {share(l1, requests)} | {share(l2, requests)} "
             f"| ${before.cost / PICODOLLARS_PER_USD:.4f} | ${after.cost / PICODOLLARS_PER_USD:.4f} "
             f"| {share(before.cost - after.cost, before.cost)} "
             f"| {share(before.input_picodollars - after.input_picodollars, before.input_picodollars)} |"
@@ -167,7 +183,7 @@ async def measure(requests: int, seed: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.workloads")
-    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="write bench/results/<date>-<commit>-workloads.md")
     chosen = parser.parse_args()

@@ -4,16 +4,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 
+from llm_edge_agent.cache.epoch_memory import EpochMemory
 from llm_edge_agent.config import AppConfig
-from llm_edge_agent.core.access import Keyring, Principal
+from llm_edge_agent.core.access import ANYONE, Keyring, Principal
 from llm_edge_agent.core.breaker import State
 from llm_edge_agent.core.cache_policy import Policies
 from llm_edge_agent.core.models import ModelTable, table_from_document
+from llm_edge_agent.core.routing import Directory
 from llm_edge_agent.data import model_document
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.gateway.admin import Admin
 from llm_edge_agent.gateway.answer_tiers import answers_of, health_of, longest_ttl_s, tiers_of
+from llm_edge_agent.gateway.cache_admin import CacheAdmin
 from llm_edge_agent.gateway.exports import Exports, exports
 from llm_edge_agent.gateway.fleet import Fleet, Upstream, build_fleet
 from llm_edge_agent.gateway.pipeline import Pipeline
@@ -119,6 +123,7 @@ class Seat:
     number: int
     counters: SlotBlock
     board: Board
+    epochs: EpochMemory
 
     def peers(self) -> list[Published]:
         """What the other workers say of themselves."""
@@ -143,6 +148,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     fleet = build_fleet(config, models)
     metrics = _metrics(config, models, seat)
     secrets = [*config.provider_keys(), *(config.cache.redis.secrets() if config.cache.redis is not None else ())]
+    if config.admin_key is not None:
+        secrets.append(config.admin_key.reveal())
     logs = configure(config.log_level, config.log_format, secrets=secrets, shared=seat is not None)
     sweep = running_sweep()
     proxy = ProxySettings.from_config(
@@ -156,7 +163,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         proxy=proxy,
         max_response_bytes=config.max_response_bytes,
     )
-    answers = answers_of(config.cache, metrics)
+    answers = answers_of(config.cache, metrics, worker_epochs=seat.epochs if seat is not None else None)
     lag = LoopLag()
     _register_gauges(metrics, pool, answers, logs, lag)
     if exporting.dropped is not None:
@@ -176,7 +183,23 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     )
     ledger = _ledger(config, metrics, logs.redactor.clean)
     observers = (metrics.observe, logs.access, *exporting.observers, *([ledger.observe] if ledger is not None else []))
-    handler = GatewayHandler(pipeline, admin, _keyring(config), ids, observers, exporting.tracer)
+    cache_admin = CacheAdmin(
+        answers,
+        pipeline,
+        metrics.cache_counts,
+        lambda name: _identities(state.models, state.fleet.directory, name),
+        tenants_apart=config.cache.scope == "tenant",
+    )
+    handler = GatewayHandler(
+        pipeline,
+        admin,
+        _keyring(config),
+        ids,
+        observers,
+        exporting.tracer,
+        cache_admin=cache_admin,
+        admin_keyring=_admin_keyring(config),
+    )
     state = AppState(
         config, models, handler, admin, metrics, logs, pool, answers, exporting, lag, pipeline, fleet, ledger
     )
@@ -191,6 +214,23 @@ def _keyring(config: AppConfig) -> Keyring | None:
     if not config.auth_enabled:
         return None
     return Keyring([(key.digest, Principal(key.tenant, key.key_id)) for key in config.keys])
+
+
+def _admin_keyring(config: AppConfig) -> Keyring | None:
+    if config.admin_key is None:
+        return None
+    return Keyring([(sha256(config.admin_key.reveal().encode()).digest(), ANYONE)])
+
+
+def _identities(table: ModelTable, directory: Directory, name: str) -> list[str]:
+    """Every name that stands in cache keys for the model that a client calls `name`: its own, and those of the model's
+    other names. Raises GatewayError (404)."""
+    group = directory.resolve(name)
+    names = [name]
+    if not group.configured:
+        model = table.find(group.deployments[0].upstream_model)
+        names += (model.id, *model.aliases) if model is not None else ()
+    return list(dict.fromkeys(directory.resolve(each).identity for each in names))
 
 
 def _label_lists(config: AppConfig, models: ModelTable) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from typing import Protocol
 import uvloop
 
 from llm_edge_agent.app import AppState, Seat, initialize_app_state, shared_counters
+from llm_edge_agent.cache.epoch_memory import EpochMemory
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.routes import MetricsHandler
@@ -161,6 +162,7 @@ class _Workers:
         self._reread = reread
         self._counters = shared_counters(config, workers)
         self._board = Board(workers)
+        self._epochs = EpochMemory()
         self._api = bind_slots(config.host, config.port, workers)
         self._metrics: list[list[socket.socket]] = [[] for _ in range(workers)]
         if _has_metrics_port(config):
@@ -204,7 +206,7 @@ class _Workers:
 
     async def _serve_slot(self, slot: int, channel: socket.socket) -> int:
         config = self._config
-        state = await initialize_app_state(config, Seat(slot, self._counters, self._board))
+        state = await initialize_app_state(config, Seat(slot, self._counters, self._board, self._epochs))
         server = GatewayServer(state)
         loop = asyncio.get_running_loop()
         ending: asyncio.Future[bool] = loop.create_future()

@@ -69,6 +69,7 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("HTTPS_PROXY", "http://u:p@proxy.test:3128", "https_proxy", Secret("http://u:p@proxy.test:3128")),
     ("https_proxy", "proxy.test:3128", "https_proxy", Secret("proxy.test:3128")),
     ("PROMPT_CACHE", "off", "prompt_cache", "off"),
+    ("ADMIN_API_KEY", "sk-admin", "admin_key", Secret("sk-admin")),
     ("STALE_IF_ERROR_SECONDS", "600", "cache.stale_if_error_s", 600.0),
     ("NO_PROXY", "localhost, .test  10.0.0.0/8", "no_proxy", ("localhost", ".test", "10.0.0.0/8")),
     ("ENABLE_TRACING", "false", "otel.tracing", False),
@@ -244,7 +245,7 @@ def test_the_tables_above_leave_out_no_name() -> None:
     effective = {setting.field for setting in SETTINGS if setting.name and setting.field}
     assert effective - {row[2] for row in EFFECTIVE} == {"ssl_cert_file", "otel.certificate"}
     without_field = {setting.name for setting in SETTINGS if setting.field is None}
-    assert without_field - {row[0] for row in HARMLESS} == {"ADMIN_API_KEY", "RUST_LOG"}
+    assert without_field - {row[0] for row in HARMLESS} == {"RUST_LOG"}
 
 
 @pytest.mark.parametrize("name", [*(s.name for s in SETTINGS if s.name), "SERVER_ADDRESS", "LLM_EDGE_CONFIG"])
@@ -270,7 +271,6 @@ def test_the_file_says_the_same_under_its_own_key(setting: Any, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ADMIN_API_KEY", "sk-admin"),
         ("RATE_LIMIT_ENABLED", "true"),
     ],
 )

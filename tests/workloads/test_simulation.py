@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from llm_edge_agent.core.cache_policy import Policies, Policy
+from llm_edge_agent.core.cache_policy import Policies, Policy, PolicyRule
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.core.routing import Account, Directory
 from llm_edge_agent.data import model_document
@@ -88,6 +88,13 @@ def test_the_policy_is_the_gateways() -> None:
     assert run(prepared(*records, policy="deterministic"))[:3] == (4, 2, 1)
     assert run(prepared(*records, policy="off"))[:3] == (4, 0, 0)
     assert repeats(prepared(*records, policy="off").asked)[:3] == (4, 0, 0)
+
+
+def test_a_policy_may_shorten_the_life_of_a_models_answers() -> None:
+    rules = [PolicyRule(("gpt-5.4-*",), None, 50.0), PolicyRule(("gpt-5.5",), "off")]
+    records = [asked(model=model, time=time) for model in ("gpt-5.4-mini", "gpt-5.5") for time in (0.0, 40.0, 100.0)]
+    log = prepare(records, DIRECTORY, policies=Policies("all", rules), scope="tenant")
+    assert run(log)[:3] == (6, 3, 1)
 
 
 def test_costs_come_from_the_log_else_from_usage_else_from_an_estimate() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from llm_edge_agent.cli import serve as serving
+from llm_edge_agent.cli.cache_admin import get, purge, stats, warm
 from llm_edge_agent.cli.cache_simulate import generate, simulate
 from llm_edge_agent.cli.check_config import check_config
 from llm_edge_agent.cli.config_init import init
@@ -60,7 +61,15 @@ examination.command()(fidelity)
 configuration = typer.Typer(help="Make a configuration.", rich_markup_mode=None, no_args_is_help=True)
 configuration.command("init")(init)
 
-caching = typer.Typer(help="What the cache saves.", rich_markup_mode=None, no_args_is_help=True)
+caching = typer.Typer(
+    help="Look into the cache, purge and warm it; find out what it would save.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+caching.command("stats")(stats)
+caching.command("get")(get)
+caching.command("purge")(purge)
+caching.command("warm")(warm)
 caching.command("generate")(generate)
 caching.command("simulate")(simulate)
 

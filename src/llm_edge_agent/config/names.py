@@ -68,7 +68,7 @@ SETTINGS = (
         "response_metadata",
     ),
     Setting("AUTH_ENABLED", "auth.enabled", forms.boolean, None),
-    Setting("ADMIN_API_KEY", "auth.admin_key", forms.key, None, secret=True),
+    Setting("ADMIN_API_KEY", "auth.admin_key", forms.key, "admin_key", secret=True),
     Setting("ENABLE_L1_CACHE", "cache.l1.enabled", forms.boolean, "cache.l1_enabled"),
     Setting("L1_CACHE_SIZE", "cache.l1.size", forms.whole(1, 10**9), "cache.l1_entries"),
     Setting("L1_CACHE_MB", "cache.l1.mb", forms.whole(1, 2**20), "cache.l1_bytes"),
@@ -186,7 +186,6 @@ FREE_SECTIONS = ("providers", "groups", "models", "aliases", "cache.policies")
 """Sections of the file with forms of their own, read elsewhere."""
 
 NOT_YET: Mapping[str, Callable[[object], bool]] = {
-    "ADMIN_API_KEY": bool,
     "RATE_LIMIT_ENABLED": bool,
 }
 """Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""

@@ -195,6 +195,8 @@ class AppConfig:
     """Records in the form of data/models-and-prices.json that replace or extend the table."""
     auth_enabled: bool = False
     keys: tuple[GatewayKey, ...] = ()
+    admin_key: Secret | None = None
+    """Opens the admin API; None: there is none."""
     response_metadata: Literal["body", "headers", "off"] = "body"
     translation_mode: Literal["lenient", "strict"] = "lenient"
     expose_thinking: bool = False

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from llm_edge_agent.cache.disk import DiskStore
-from llm_edge_agent.cache.epochs import Epochs
+from llm_edge_agent.cache.epochs import Epochs, SharedEpochs
 from llm_edge_agent.cache.memory import MemoryCache
 from llm_edge_agent.cache.redis import RedisStore
 from llm_edge_agent.cache.tiers import Store, Tiers
@@ -37,8 +37,9 @@ def longest_ttl_s(cache: CacheConfig) -> float:
     return max(cache.l1_ttl_s, cache.l2_ttl_s) if cache.l2_enabled else cache.l1_ttl_s
 
 
-def answers_of(cache: CacheConfig, metrics: Metrics) -> Answers | None:
-    """The tiers, not yet started; None where nothing is cached. `metrics` was made for `tiers_of(cache)`."""
+def answers_of(cache: CacheConfig, metrics: Metrics, *, worker_epochs: SharedEpochs | None = None) -> Answers | None:
+    """The tiers, not yet started; None where nothing is cached. `metrics` was made for `tiers_of(cache)`.
+    `worker_epochs`: what the workers of one gateway share where no tier does."""
     tiers, stale_s = tiers_of(cache), cache.stale_if_error_s
     if not tiers:
         return None
@@ -61,7 +62,7 @@ def answers_of(cache: CacheConfig, metrics: Metrics) -> Answers | None:
             on_corrupt=metrics.l2_corrupt,
             **observers,
         ),
-        Epochs(store, entry_ttl_s=longest_ttl_s(cache) + stale_s),
+        Epochs(store if store is not None else worker_epochs, entry_ttl_s=longest_ttl_s(cache) + stale_s),
     )
 
 

@@ -23,7 +23,7 @@ from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
-from llm_edge_agent.dialects.endpoint import Answer, Call, Endpoint, Prepared, Replay, Translator
+from llm_edge_agent.dialects.endpoint import Answer, Endpoint, Prepared, Translator
 from llm_edge_agent.gateway.admitted import Admitted, Considered, Door
 from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
@@ -39,7 +39,6 @@ from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
     SSE_HEADERS,
     error_reply,
-    hit_metadata,
     metadata_object,
     own_lines,
     relayed_headers,
@@ -83,6 +82,7 @@ class Pipeline:
         self._retold = Retold(
             sweep, in_body=settings.response_metadata == "body", in_headers=settings.response_metadata != "off"
         )
+        self._hit = self._retold.hit
         self._doors = {name: Door(endpoint) for name, endpoint in ENDPOINTS.items()}
         self._in_body = settings.response_metadata == "body"
         self._in_headers = settings.response_metadata != "off"
@@ -214,32 +214,17 @@ class Pipeline:
             strict_json.refuse_doubles(call.body)
         return Admitted(call, group, material, ttl_s)
 
-    def _hit(
-        self, endpoint: Endpoint, stored: StoredAnswer, replay: Replay, call: Call, exchange: Exchange
-    ) -> Complete:
-        tier = exchange.cache_tier = exchange.cache_tier or "l1"
-        exchange.cache = "hit"
-        exchange.provider = stored.provider
-        exchange.cost_picodollars = 0
-        exchange.saved_picodollars = stored.cost_picodollars or 0
-        exchange.warnings = stored.warnings
-        now_s = monotonic()
-        metadata = None
-        if self._in_body and endpoint.in_body:
-            metadata = hit_metadata(stored.provider, tier, now_s - exchange.started_s)
-        request_id = exchange.request_id.encode()
-        created = b"%d" % time.time()
-        if call.stream:
-            kind = SSE_HEADERS
-            body = replay.stream(request_id, created, metadata, show_usage=call.include_usage)
-        else:
-            kind = JSON_HEADERS
-            body = replay.whole(request_id, created, metadata)
-        lines = stored.header_lines(cost=self._in_headers, tier=tier)
-        ids = endpoint.request_id_lines(request_id)
-        head = b"%b%b%bage: %d\r\n" % (kind, lines, ids, now_s - stored.stored_s)
-        exchange.end(200)
-        return Complete(200, head, body)
+    def key_of(self, request: Request, tenant: str) -> bytes | None:
+        """The cache key of a tenant's chat completion request; None where it does not meet the cache. Raises
+        GatewayError."""
+        endpoint = ENDPOINTS["chat"]
+        admitted = self._read(endpoint, request.body)
+        control = cache_policy.parse_cache_control(None, request.headers.get(b"x-llm-edge-cache-control"))
+        if admitted.material is None or self._answers is None:
+            return None
+        scope = tenant if self._settings.cache_scope == "tenant" else ""
+        passed = endpoint.passed("", request.headers)
+        return admitted.key(endpoint, scope, control.namespace, passed, self._answers.epochs)
 
     async def answer(self, miss: Miss) -> Complete | Relay:
         """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""

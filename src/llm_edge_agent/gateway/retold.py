@@ -1,16 +1,17 @@
-"""Answers that were made for another request, told as this one's: those of a flight that was joined, and those that
-have expired and stand in for none."""
+"""Answers that were made for another request, told as this one's: from the cache, from a flight that was joined, and
+expired ones that stand in for none."""
 
 import math
 import time
 from time import monotonic
 
 from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects.endpoint import Replay
+from llm_edge_agent.dialects.endpoint import Call, Endpoint, Replay
+from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.flight import Share, Tee
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.relay import Relay
-from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, joined_metadata, own_lines
+from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, hit_metadata, joined_metadata, own_lines
 from llm_edge_agent.gateway.stored import StoredAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete
@@ -23,8 +24,34 @@ class Retold:
     def __init__(self, sweep: Sweep, *, in_body: bool, in_headers: bool) -> None:
         """`in_body`: answers carry `metadata`. `in_headers`: their heads tell the cost."""
         self._sweep = sweep
+        self._in_headers = in_headers
         self._cost = 0 if in_headers else None
         self._in_body = in_body
+
+    def hit(self, endpoint: Endpoint, stored: StoredAnswer, replay: Replay, call: Call, exchange: Exchange) -> Complete:
+        tier = exchange.cache_tier = exchange.cache_tier or "l1"
+        exchange.cache = "hit"
+        exchange.provider = stored.provider
+        exchange.cost_picodollars = 0
+        exchange.saved_picodollars = stored.cost_picodollars or 0
+        exchange.warnings = stored.warnings
+        now_s = monotonic()
+        metadata = None
+        if self._in_body and endpoint.in_body:
+            metadata = hit_metadata(stored.provider, tier, now_s - exchange.started_s)
+        request_id = exchange.request_id.encode()
+        created = b"%d" % time.time()
+        if call.stream:
+            kind = SSE_HEADERS
+            body = replay.stream(request_id, created, metadata, show_usage=call.include_usage)
+        else:
+            kind = JSON_HEADERS
+            body = replay.whole(request_id, created, metadata)
+        lines = stored.header_lines(cost=self._in_headers, tier=tier)
+        ids = endpoint.request_id_lines(request_id)
+        head = b"%b%b%bage: %d\r\n" % (kind, lines, ids, now_s - stored.stored_s)
+        exchange.end(200)
+        return Complete(200, head, body)
 
     def whole(self, stored: StoredAnswer, replay: Replay, miss: Miss) -> Complete:
         """A finished answer, in the client's own framing: the leader's (`join`), or an old one (`stale`). Ends the

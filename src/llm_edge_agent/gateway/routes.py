@@ -10,12 +10,14 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import NamedTuple
 
-from llm_edge_agent.core.access import ANYONE, Keyring, presented_credentials
+from llm_edge_agent.core.access import ANYONE, Keyring, Principal, presented_credentials
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.dialects import CHAT as CHAT_ENDPOINT
 from llm_edge_agent.dialects import ENDPOINTS
 from llm_edge_agent.dialects.endpoint import Endpoint
+from llm_edge_agent.gateway import cache_admin
 from llm_edge_agent.gateway.admin import Admin
+from llm_edge_agent.gateway.cache_admin import CacheAdmin, tenant_of
 from llm_edge_agent.gateway.exchange import Exchange, Observer
 from llm_edge_agent.gateway.explaining import explained
 from llm_edge_agent.gateway.faults import internal_error
@@ -53,6 +55,8 @@ class Route(NamedTuple):
     methods: tuple[str, ...]
     open_to_all: bool = False
     counted: bool = True
+    admin: bool = False
+    """Only for the admin key, and unknown where there is none."""
 
 
 CHAT = Route("chat", "/v1/chat/completions", ("POST",))
@@ -70,6 +74,12 @@ LIVE = Route("other", "/health/live", ("GET", "HEAD"), open_to_all=True, counted
 READY = Route("other", "/health/ready", ("GET", "HEAD"), open_to_all=True, counted=False)
 HELLO = Route("other", "/api/hello", ("GET", "HEAD"), open_to_all=True, counted=False)
 """Where Claude Code warms its connection up."""
+ADMIN_STATS = Route("other", cache_admin.STATS, ("GET",), counted=False, admin=True)
+ADMIN_ENTRIES = Route("other", cache_admin.ENTRIES, ("POST",), counted=False, admin=True)
+ADMIN_ENTRY = Route("other", cache_admin.ENTRY, ("GET",), counted=False, admin=True)
+ADMIN_PURGE = Route("other", cache_admin.PURGE, ("POST",), counted=False, admin=True)
+ADMIN_WARM = Route("chat", cache_admin.WARM, ("POST",), admin=True)
+"""A chat completion request on behalf of a tenant."""
 UNKNOWN = Route("other", "other", ())
 UNKNOWN_OF_ANTHROPIC = Route("messages", "other", ())
 """Told in Anthropic's shape: `/v1/messages/batches` and what else its SDKs might ask for."""
@@ -93,7 +103,12 @@ ROUTES = {
     "/health": HEALTH,
     "/health/live": LIVE,
     "/health/ready": READY,
+    cache_admin.STATS: ADMIN_STATS,
+    cache_admin.ENTRIES: ADMIN_ENTRIES,
+    cache_admin.PURGE: ADMIN_PURGE,
+    cache_admin.WARM: ADMIN_WARM,
 }
+_ADMIN_TEMPLATES = frozenset(route.template for route in (ADMIN_STATS, ADMIN_ENTRIES, ADMIN_ENTRY, ADMIN_PURGE))
 _MODEL_PREFIXES = ("/v1/models/", "/models/")
 
 
@@ -105,6 +120,8 @@ def find_route(path: str) -> Route:
     for prefix in _MODEL_PREFIXES:
         if path.startswith(prefix) and len(path) > len(prefix):
             return MODEL
+    if path.startswith(cache_admin.ENTRY_PREFIX) and len(path) > len(cache_admin.ENTRY_PREFIX):
+        return ADMIN_ENTRY
     unknown = UNKNOWN_OF_ANTHROPIC if path.startswith("/v1/messages/") else UNKNOWN
     return ROUTES.get(path.removesuffix("/"), unknown)
 
@@ -120,8 +137,14 @@ class GatewayHandler:
         ids: RequestIds,
         observers: tuple[Observer, ...],
         tracer: Tracer,
+        *,
+        cache_admin: CacheAdmin,
+        admin_keyring: Keyring | None,
     ) -> None:
-        """`keyring` None lets everybody in, as one tenant, and ignores what credentials they send."""
+        """`keyring` None lets everybody in, as one tenant, and ignores what credentials they send; `admin_keyring` None
+        lets nobody administer."""
+        self._cache_admin = cache_admin
+        self._admin_keyring = admin_keyring
         self._pipeline = pipeline
         self._admin = admin
         self._keyring = keyring
@@ -136,6 +159,8 @@ class GatewayHandler:
 
     def head(self, request: Request) -> Complete | None:
         route = ROUTES.get(request.path) or find_route(request.path)
+        if route.admin and self._admin_keyring is None:
+            route = UNKNOWN
         headers = request.headers
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given) is not None:
@@ -148,7 +173,11 @@ class GatewayHandler:
         if self._tracer.exports or b"traceparent" in headers:
             exchange.tracer = self._tracer
             exchange.traced = self._tracer.begin(headers)
-        if self._keyring is not None and not route.open_to_all:
+        if route.admin and self._admin_keyring is not None:
+            if self._admin_keyring.identify(presented_credentials(headers)) is None:
+                return self._turn_away(route, exchange, _unauthenticated(request))
+            exchange.principal = Principal(tenant_of(request), None)
+        elif self._keyring is not None and not route.open_to_all:
             known = self._keyring.identify(presented_credentials(headers))
             if known is None:
                 return self._turn_away(route, exchange, _unauthenticated(request))
@@ -193,6 +222,8 @@ class GatewayHandler:
                 reply = explained(self._pipeline, request, exchange.principal, exchange.request_id)
                 exchange.end(reply.status)
                 return reply
+            if template in _ADMIN_TEMPLATES:
+                return self._administer(template, request, exchange)
             if template not in (MODELS.template, MODEL.template):
                 return self._admin.reply(template, request, exchange.request_id)
             reply = self._admin.models(request, exchange.request_id)
@@ -205,6 +236,14 @@ class GatewayHandler:
             return error_reply(internal, exchange.request_id, endpoint=_endpoint_of(exchange))
         exchange.end(reply.status)
         return reply
+
+    async def _administer(self, template: str, request: Request, exchange: Exchange) -> Complete:
+        try:
+            return await self._cache_admin.reply(template, request, exchange.request_id)
+        except GatewayError as error:
+            return error_reply(error, exchange.request_id)
+        except Exception as error:
+            return error_reply(internal_error(error, exchange.request_id), exchange.request_id)
 
     def refuse(self, refusal: Refusal, detail: str, request: Request | None) -> Complete:
         kind = _REFUSALS[refusal]
@@ -233,7 +272,7 @@ class MetricsHandler:
 
     def head(self, request: Request) -> Complete | None:
         route = find_route(request.path)
-        if route.counted:
+        if route.counted or route.admin:
             route = UNKNOWN
         if request.method not in route.methods:
             return error_reply(_misplaced(route, request), secrets.token_hex(8))

@@ -15,14 +15,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import NO_EFFECT, TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, PICODOLLARS_PER_USD, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.exposition import OPENMETRICS, Exposition, Labels, money, negotiate, render_gauges
 from llm_edge_agent.telemetry.families import (
@@ -35,6 +35,7 @@ from llm_edge_agent.telemetry.families import (
     DURATION,
     L2_CORRUPT,
     L2_ERRORS,
+    LOOKUPS,
     MILLI,
     NONE,
     NS_PER_S,
@@ -357,6 +358,36 @@ class Metrics:
                 cost += money(row, COST)
                 saved += money(row, SAVED)
         return Totals(requests, hits, lookups, errors, prompt, completion, cost, saved)
+
+    def cache_counts(self) -> dict[str, Any]:
+        """What the caches did since the start, over every worker. Money in dollars."""
+        families = self._families
+        lookups = dict.fromkeys(LOOKUPS, 0)
+        tiers: dict[str, dict[str, int]] = {tier: {"hits": 0, "misses": 0} for tier in self._tiers}
+        saved = prompt_saved = prompt_surcharge = 0
+        for key, row in self._block.sums().items():
+            number = family_number(key)
+            if number == families.cache_lookups.number:
+                lookups[families.cache_lookups.values(key)[0]] += row[0]
+            elif number == families.cache_hits.number:
+                tiers[families.cache_hits.values(key)[0]]["hits"] += row[0]
+            elif number == families.cache_misses.number:
+                tiers[families.cache_misses.values(key)[0]]["misses"] += row[0]
+            elif number == families.spend.number:
+                saved += money(row, SAVED)
+                prompt_saved += money(row, PROMPT_SAVED)
+                prompt_surcharge += money(row, PROMPT_SURCHARGE)
+        gauges = self._gauges.merged(self._peers() if self._peers is not None else [])
+        for name, what in (("llm_edge_cache_entries", "entries"), ("llm_edge_cache_bytes", "bytes")):
+            for labels, value in gauges.get(name, {}).items():
+                tiers.setdefault(dict(labels)["tier"], {})[what] = int(value)
+        return {
+            "lookups": lookups,
+            "tiers": tiers,
+            "saved_usd": saved / PICODOLLARS_PER_USD,
+            "prompt_cache_saved_usd": prompt_saved / PICODOLLARS_PER_USD,
+            "prompt_cache_surcharge_usd": prompt_surcharge / PICODOLLARS_PER_USD,
+        }
 
     def _resolve(self, outcome: Outcome) -> _Moves:
         """The cells of an outcome that was not met before."""

@@ -37,6 +37,8 @@ class Asked(NamedTuple):
     """None where policy keeps it away from the cache, or the gateway would refuse it."""
     cost_picodollars: int | None
     weight_bytes: int
+    ttl_s: float | None = None
+    """The shorter life that a policy for its model gives it."""
 
 
 class Log(NamedTuple):
@@ -112,7 +114,7 @@ def prepare(
             estimated += usage is None and cost is not None
         unpriced += cost is None
         key = None
-        policy, _ = policies.of(call.model, target.upstream_model, target.model.id)
+        policy, shorter_s = policies.of(call.model, target.upstream_model, target.model.id)
         if cache_policy.is_cacheable_request(call.body.value, policy):
             key = cache_key(
                 tenant=record.tenant if scope == "tenant" else "",
@@ -125,7 +127,7 @@ def prepare(
             )
         timed = timed or record.time is not None
         answer_bytes = tokens.completion_tokens * CHARACTERS_PER_TOKEN + _ANSWER_OVERHEAD_BYTES
-        asked.append(Asked(record.time or 0.0, key, cost, 2 * answer_bytes))
+        asked.append(Asked(record.time or 0.0, key, cost, 2 * answer_bytes, shorter_s))
     asked.sort(key=lambda each: each.time_s)
     return Log(asked, refused, unpriced, estimated, timed)
 
@@ -155,7 +157,9 @@ def replay(
                 hits += 1
                 saved += each.cost_picodollars or 0
             else:
-                memory.set(each.key, _Entry(each.weight_bytes, now_s, ttl_s), ttl_s=_FOREVER_S)
+                memory.set(
+                    each.key, _Entry(each.weight_bytes, now_s, min(ttl_s, each.ttl_s or ttl_s)), ttl_s=_FOREVER_S
+                )
         if number % _HOUSEKEEPING_EVERY == 0:
             memory.entries()
             if progress is not None:
