@@ -48,13 +48,27 @@ bench: $(VENV)/.development
 	$(BIN)/python -m bench.load
 
 clean:
-	rm -rf $(VENV) $(OLD_SDKS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD_SDKS) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
-# Programs that tests call: certificates are made with openssl, an example is a curl script, promtool (of Prometheus) reads
-# the metrics. A minimal Debian lacks them.
-tools:
-	@missing=; for tool in openssl curl git prometheus; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+# Programs that tests call: certificates are made with openssl, an example is a curl script, promtool reads the metrics,
+# and a real Redis is the shared cache. A minimal Debian lacks them. Servers are unpacked or named here and not installed:
+# their packages would start them.
+tools: .tools/usr/bin/prometheus .tools/usr/bin/redis-server
+	@missing=; for tool in openssl curl git; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	[ -z "$$missing" ] || (apt-get update -qq && apt-get install -y -qq $$missing)
+
+.tools/usr/bin/prometheus:
+	mkdir -p $(@D)
+	if command -v prometheus >/dev/null && command -v promtool >/dev/null; then \
+	ln -s $$(command -v prometheus) $$(command -v promtool) $(@D)/; \
+	else cd .tools && apt-get update -qq && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm *.deb; fi
+
+# The server, Sentinel and the checker of files are one program under three names.
+.tools/usr/bin/redis-server:
+	mkdir -p $(@D)
+	command -v redis-check-rdb >/dev/null || (apt-get update -qq && apt-get install -y -qq redis-tools)
+	ln -s $$(command -v redis-check-rdb) $(@D)/redis-sentinel
+	ln -s $$(command -v redis-check-rdb) $@
 
 # A minimal Debian has Python without its venv module: fetch that package where `python3 -m venv` fails for its want.
 define make_venv

@@ -65,7 +65,7 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._success = 1.0
         self._last_unix_s = time.time()
-        state.metrics.gauge("llm_edge_config_reload_success", {}, lambda: self._success, merge="max")
+        state.metrics.gauge("llm_edge_config_reload_success", {}, lambda: self._success, merge="min")
         state.metrics.gauge("llm_edge_config_last_reload_timestamp_seconds", {}, lambda: self._last_unix_s, merge="max")
 
     async def reload(self) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.programs import program
+
 START_S = 15.0
 
 
@@ -57,11 +59,11 @@ class RedisServer:
                 "--repl-diskless-sync-delay",
                 "0",
             ]
-            argv = ["redis-server", *common, *own, *self._settings]
+            argv = [program(self._binary), *common, *own, *self._settings]
         else:
             config = self._folder / "sentinel.conf"
             config.write_text("\n".join((f"port {self.port}", "bind 127.0.0.1", *self._settings)) + "\n")
-            argv = [self._binary, str(config)]
+            argv = [program(self._binary), str(config)]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.wait()
 

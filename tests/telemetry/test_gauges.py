@@ -34,13 +34,15 @@ def test_values_of_workers_add_up_or_the_largest_counts() -> None:
     book = GaugeBook()
     book.register("connections", {}, lambda: 2, "sum")
     book.register("lag", {}, lambda: 0.5, "max")
+    book.register("reloaded", {}, lambda: 1, "min")
     others = [
-        Published(1, {"connections": [((), 3)], "lag": [((), 0.25)]}),
+        Published(1, {"connections": [((), 3)], "lag": [((), 0.25)], "reloaded": [((), 0)]}),
         Published(2, {"connections": [((), 4)], "lag": [((), 0.75)], "theirs": [((("a", "b"),), 1)]}),
     ]
     assert book.merged(others) == {
         "connections": {(): 9},
         "lag": {(): 0.75},
+        "reloaded": {(): 0},
         "theirs": {(("a", "b"),): 1},
     }
 

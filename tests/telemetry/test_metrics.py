@@ -1,5 +1,4 @@
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage, usd
 from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
 from llm_edge_agent.telemetry.metrics import Metrics
 from llm_edge_agent.telemetry.spending import MOST_TOKENS
+from tests.programs import program
 from tests.telemetry.exchanges import Finished, Tried, as_protocol, failed, hit
 
 parse_openmetrics: Callable[[str], Iterable[Metric]] = _parse_openmetrics
@@ -449,14 +449,12 @@ def test_counts_kept_elsewhere_outlive_who_kept_them() -> None:
 
 
 def test_promtool_has_nothing_to_say() -> None:
-    promtool = shutil.which("promtool")
-    assert promtool is not None, "promtool is missing: make tools installs it"
     metrics = Metrics(PROVIDERS, MODELS)
     metrics.gauge("llm_edge_event_loop_lag_seconds", {}, lambda: 0.25)
     for exchange in (Finished(usage=TokenUsage(prompt_tokens=1), cost_picodollars=1), hit(saved_picodollars=1)):
         metrics.observe(as_protocol(exchange))
     found = subprocess.run(
-        [promtool, "check", "metrics"], input=metrics.render(None)[0], capture_output=True, check=False
+        [program("promtool"), "check", "metrics"], input=metrics.render(None)[0], capture_output=True, check=False
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
 

@@ -1,17 +1,20 @@
 """Values that are asked for at each scrape, of this worker and, where there are several, of the others.
 
 Most add up over workers (connections, requests being served); some are the same everywhere or matter at their worst
-(a version, a breaker, a lag): of those the largest counts.
+(a version, a breaker, a lag, a reload): of those the largest or the smallest counts.
 """
 
 from collections.abc import Callable, Mapping
+from operator import add
 from typing import Any, Literal
 
 import msgspec
 
 from llm_edge_agent.telemetry.exposition import Labels
 
-Merge = Literal["sum", "max"]
+Merge = Literal["sum", "max", "min"]
+
+_TOGETHER: Mapping[Merge, Callable[[float, float], float]] = {"sum": add, "max": max, "min": min}
 
 
 class Published(msgspec.Struct):
@@ -68,13 +71,13 @@ class GaugeBook:
         for other in others:
             for name, series in other.gauges.items():
                 values = found.setdefault(name, {})
-                largest = self._merges.get(name) == "max"
+                together = _TOGETHER[self._merges.get(name, "sum")]
                 for labels, value in series:
                     before = values.get(labels)
                     if before is None:
                         values[labels] = value
                     else:
-                        values[labels] = max(before, value) if largest else before + value
+                        values[labels] = together(before, value)
         return found
 
 
