@@ -169,13 +169,16 @@ class RelayedStream:
             kept.append(text)
 
     def _take(self, text: bytes, ends: list[int]) -> bytes:
-        """Reads events one by one; returns what of them goes to the client."""
+        """Goes through events one by one; returns what of them goes to the client."""
         out: list[bytes] = []
         start = 0
         for end in ends:
             block = text[start:end]
             start = end
-            if not self._take_block(block, out) or self.complete:
+            if self.events and self._reader.plain(block):
+                self._pass(block)
+                out.append(block)
+            elif not self._take_block(block, out) or self.complete:
                 break
         return b"".join(out)
 
