@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects.chat import (
+    CONVERTED_BYTES,
+    ChatRequest,
     error_body,
     read_answer,
     read_request,
@@ -258,3 +261,42 @@ def test_a_providers_metadata_gives_way_even_in_odd_json() -> None:
     with pytest.raises(GatewayError) as caught:
         without_metadata(b'{"metadata":1,"a":2,"metadata":3}')
     assert caught.value.kind is ErrorKind.UPSTREAM_INVALID
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        b'"temperature":0.2,"top_p":1,"n":2,"seed":null',
+        b'"n":2.0',
+        b'"n":1.5',
+        b'"seed":1e3',
+        b'"seed":123456789012345678901234567890',
+        b'"logit_bias":{"1":0.5,"2":-100}',
+        b'"logit_bias":{"1":"x"}',
+        b'"temperature":true',
+        b'"temperature":"0.2"',
+        b'"stream":1',
+        b'"stream_options":{"include_usage":1.0}',
+        b'"tools":[{"type":"function","function":{"name":"f","parameters":{"minimum":0.5,"deep":[{"a":1e40}]}}}]',
+        b'"tools":[{"type":"function","function":{"name":"f","parameters":[1]}}]',
+        b'"tools":[{"type":1.5}]',
+        b'"tool_choice":{"type":"function","function":{"name":"f"}},"response_format":{"type":"json_schema"}',
+        b'"tool_choice":1.5',
+        b'"response_format":{"type":"json_schema","json_schema":{"schema":{"maximum":1.25}}}',
+        b'"metadata":{"a":1.5}',
+        b'"stop":["a",1.5]',
+        b'"prediction":{"type":"content","content":[1.5,"x"]},"audio":{"voice":"v"}',
+    ],
+)
+def test_types_are_judged_as_in_the_text(members: bytes) -> None:
+    """The check of a large body works on the value that was read, where numbers stand as text; the verdict is the
+    text's own."""
+    raw = b'{"model":"m","messages":[{"role":"user","content":"%b"}],%b}' % (b"x" * CONVERTED_BYTES, members)
+    try:
+        typed = msgspec.json.decode(raw, type=ChatRequest)
+    except msgspec.ValidationError:
+        with pytest.raises(GatewayError):
+            read_request(raw, max_depth=32)
+    else:
+        call = read_request(raw, max_depth=32)
+        assert (call.model, call.stream, call.choices) == (typed.model, bool(typed.stream), typed.n or 1)

@@ -35,3 +35,10 @@ def test_broken_chunks_are_refused() -> None:
         BodyInPieces(CHUNKED, LIMITS, 0.0).feed(b"zz\r\n", 0)
     with pytest.raises(FramingError, match="too large"):
         BodyInPieces(CHUNKED, LIMITS, 0.0).feed(b"FFFF\r\n", 0)
+
+
+def test_a_body_in_very_many_pieces_is_whole_too() -> None:
+    body = BodyInPieces(1000, LIMITS, 0.0)
+    ends = [body.feed(b"-" + bytes([number % 256]), 1) for number in range(1000)]
+    assert ends == [-1] * 999 + [2]
+    assert body.take() == bytes(number % 256 for number in range(1000))

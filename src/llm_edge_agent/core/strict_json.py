@@ -64,9 +64,7 @@ def read_object(raw: bytes, *, max_depth: int) -> Body:
     a number outside the range of a double or an integer of thousands of digits, or nesting deeper than `max_depth`.
     """
     try:
-        if not raw.isascii():
-            str(raw, "utf-8")
-        value = _any_decoder.decode(raw)
+        value = _any_decoder.decode(raw)  # makes a str of every string, so looks at all that is not ASCII
     except _NumberTooLargeError:
         raise GatewayError(ErrorKind.INVALID_JSON, f"{_PARSE_MESSAGE} A number is out of range.") from None
     except RecursionError:

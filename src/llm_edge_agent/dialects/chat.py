@@ -14,6 +14,7 @@ import msgspec
 from llm_edge_agent.core import strict_json
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.strict_json import Body
 from llm_edge_agent.dialects.endpoint import Answer, Call
 
 
@@ -45,14 +46,14 @@ class Message(msgspec.Struct):
 class FunctionDefinition(msgspec.Struct):
     name: str
     description: str | None = None
-    parameters: dict[str, msgspec.Raw] | None = None
+    parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
 class Tool(msgspec.Struct):
     type: str
     function: FunctionDefinition | None = None
-    custom: dict[str, msgspec.Raw] | None = None
+    custom: dict[str, Any] | None = None
 
 
 class StreamOptions(msgspec.Struct):
@@ -62,7 +63,7 @@ class StreamOptions(msgspec.Struct):
 
 class ResponseFormat(msgspec.Struct):
     type: str
-    json_schema: dict[str, msgspec.Raw] | None = None
+    json_schema: dict[str, Any] | None = None
 
 
 class ChatRequest(msgspec.Struct):
@@ -74,7 +75,7 @@ class ChatRequest(msgspec.Struct):
     stream_options: StreamOptions | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
-    function_call: str | dict[str, msgspec.Raw] | None = None
+    function_call: str | dict[str, Any] | None = None
     functions: list[FunctionDefinition] | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
@@ -83,12 +84,12 @@ class ChatRequest(msgspec.Struct):
     max_tokens: int | None = None
     metadata: dict[str, str] | None = None
     modalities: list[str] | None = None
-    moderation: dict[str, msgspec.Raw] | None = None
+    moderation: dict[str, Any] | None = None
     n: int | None = None
     parallel_tool_calls: bool | None = None
-    prediction: dict[str, msgspec.Raw] | None = None
+    prediction: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: dict[str, msgspec.Raw] | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None = None
     reasoning_effort: str | None = None
     response_format: ResponseFormat | None = None
@@ -100,21 +101,37 @@ class ChatRequest(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     tools: list[Tool] | None = None
-    tool_choice: str | dict[str, msgspec.Raw] | None = None
+    tool_choice: str | dict[str, Any] | None = None
     user: str | None = None
     verbosity: str | None = None
-    web_search_options: dict[str, msgspec.Raw] | None = None
-    audio: dict[str, msgspec.Raw] | None = None
+    web_search_options: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
 
 
 _request_decoder = msgspec.json.Decoder(ChatRequest)
+CONVERTED_BYTES = 4 * 1024
+"""From this size on reading the text twice costs more than converting the value."""
+
+
+def _checked(body: Body) -> ChatRequest:
+    """The members as their types. Those of a large body are taken from the value that was read already, so that its
+    strings are looked at once; where that does not fit, the text decides, since numbers may stand in the value as text.
+    Raises ValidationError."""
+    if len(body.raw) < CONVERTED_BYTES:
+        return _request_decoder.decode(body.raw)
+    value = body.value
+    numbers = {key: float(bytes(item)) for key, item in value.items() if type(item) is msgspec.Raw}
+    try:
+        return msgspec.convert({**value, **numbers} if numbers else value, ChatRequest)
+    except msgspec.ValidationError:
+        return _request_decoder.decode(body.raw)
 
 
 def read_request(raw: bytes, *, max_depth: int) -> Call:
     """Checks a request body once. Raises GatewayError (400), naming the member at fault in `param`."""
     body = strict_json.read_object(raw, max_depth=max_depth)
     try:
-        request = _request_decoder.decode(raw)
+        request = _checked(body)
     except msgspec.ValidationError as error:
         raise type_error(str(error), body.value) from None
     stream = bool(request.stream)

@@ -5,11 +5,13 @@ from io import BytesIO
 from llm_edge_agent.config import ServerLimits
 from llm_edge_agent.http.framing import CHUNKED, ChunkedBody
 
+_FEW_PIECES = 64
+
 
 class BodyInPieces:
     """Takes the body of one request as it comes, by length or chunked."""
 
-    __slots__ = ("_chunks", "_left", "_limits", "_received", "_started_s", "_whole", "deadline_s")
+    __slots__ = ("_chunks", "_left", "_limits", "_many", "_pieces", "_received", "_started_s", "deadline_s")
 
     def __init__(self, length: int, limits: ServerLimits, started_s: float) -> None:
         """`length`: in bytes, or framing.CHUNKED. `started_s`: when the head was complete, in monotonic seconds."""
@@ -21,8 +23,9 @@ class BodyInPieces:
         """Bytes so far, with their framing."""
         self._chunks = ChunkedBody(limits.max_body_bytes) if length == CHUNKED else None
         self._left = length
-        self._whole = BytesIO()
-        """Hands its content out without copying it."""
+        self._pieces: list[bytes | memoryview] = []
+        self._many: BytesIO | None = None
+        """Takes the place of `_pieces` where a body comes in many: each piece costs more than it holds."""
 
     def feed(self, data: bytes, start: int) -> int:
         """Takes `data` from `start` on. Returns where the body ended in it, or -1 when more is to come.
@@ -33,9 +36,20 @@ class BodyInPieces:
         if self._chunks is not None:
             return self._chunks.feed(data, start)
         end = start + self._left
-        self._left -= self._whole.write(data[start:end] if start or end < len(data) else data)
+        piece = memoryview(data)[start:end] if start or end < len(data) else data
+        self._left -= len(piece)
+        if self._many is not None:
+            self._many.write(piece)
+        else:
+            self._pieces.append(piece)
+            if len(self._pieces) > _FEW_PIECES:
+                self._many = BytesIO()
+                self._many.writelines(self._pieces)
+                self._pieces.clear()
         return -1 if self._left else end
 
     def take(self) -> bytes:
         """The body, once it is whole."""
-        return bytes(self._chunks.body) if self._chunks is not None else self._whole.getvalue()
+        if self._chunks is not None:
+            return bytes(self._chunks.body)
+        return b"".join(self._pieces) if self._many is None else self._many.getvalue()

@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
 
     def give(self, reply: Complete) -> None:
         self._reply(reply, b"", 0)
-        if self._state == _IDLE:
+        if self._stash and self._state == _IDLE:
             self._rest()
 
     def fail(self) -> None:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port of an upstream; `prefix` is the path of its base URL without a trailing slash."""
+class Origin(NamedTuple):
+    """Scheme, host and port of an upstream; `prefix` is the path of its base URL without a trailing slash. A tuple,
+    because every request looks its origin up."""
 
     tls: bool
     host: str

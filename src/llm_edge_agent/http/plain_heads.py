@@ -46,8 +46,13 @@ def plain_head(data: bytes, max_bytes: int) -> PlainHead | None:
 
 def fields(raw: bytes) -> dict[bytes, bytes]:
     """The fields of a plain head: lower-case names, values without white space around them; repeated ones joined."""
-    found: dict[bytes, bytes] = {}
-    for name, value in _FIELD.findall(raw):
+    pairs = _FIELD.findall(raw)
+    names = b"\n".join([name for name, _ in pairs]).lower().split(b"\n")
+    found = dict(zip(names, [value for _, value in pairs], strict=True))
+    if len(found) == len(pairs) and b" \r" not in raw and b"\t\r" not in raw:
+        return found
+    found = {}
+    for name, value in pairs:
         name = name.lower()
         value = value.rstrip(b"\t ")
         found[name] = found[name] + b", " + value if name in found else value

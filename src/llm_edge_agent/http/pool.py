@@ -23,6 +23,8 @@ __all__ = ["ProxySettings", "UpstreamPool", "tls_context"]
 SEPARATE_WRITE_BYTES = 64 * 1024
 """A body from this size on is not copied behind its head."""
 
+MAX_KEPT_HEADS = 256
+
 _BODILESS = frozenset((b"GET", b"HEAD", b"DELETE"))
 """Methods whose empty body is not announced."""
 
@@ -91,17 +93,15 @@ class UpstreamPool:
         route = self._routes.get(origin)
         if route is None:
             route = self._route(origin)
-        if len(path.split()) != 1:
-            raise ValueError("white space in the path of a request, or none")
-        if headers and (headers[-2:] != b"\r\n" or b"\r\n\r\n" in headers):
-            raise ValueError("header lines that do not end where they should")
+        head = route.heads.get((method, path, headers)) or route.head(method, path, headers)
         size = len(body)
-        length = b"content-length: %d\r\n\r\n" % size if size or method not in _BODILESS else b"\r\n"
-        if size < SEPARATE_WRITE_BYTES:
-            request = b"".join((method, route.before_path, path, route.after_path, headers, length, body))
+        if not size and method in _BODILESS:
+            request = head + b"\r\n"
+        elif size < SEPARATE_WRITE_BYTES:
+            request = b"%bcontent-length: %d\r\n\r\n%b" % (head, size, body)
             body = b""
         else:
-            request = b"".join((method, route.before_path, path, route.after_path, headers, length))
+            request = b"%bcontent-length: %d\r\n\r\n" % (head, size)
         deadline_s = monotonic() + timeouts.answer_s
         stack = route.stack
         if self.closed:
@@ -229,11 +229,25 @@ class _Stack:
 class _Route:
     """What every request to one origin has in common."""
 
-    __slots__ = ("after_path", "before_path", "stack")
+    __slots__ = ("_after_path", "_before_path", "heads", "stack")
 
     def __init__(self, origin: Origin, stack: _Stack) -> None:
         host = origin.host_header
         name = host.encode("ascii" if host.isascii() else "idna")
-        self.before_path = b" " + quote(origin.prefix, safe="/%:@!$&'()*+,;=~").encode("ascii")
-        self.after_path = b" HTTP/1.1\r\nhost: " + name + b"\r\naccept-encoding: identity\r\n"
+        self._before_path = b" " + quote(origin.prefix, safe="/%:@!$&'()*+,;=~").encode("ascii")
+        self._after_path = b" HTTP/1.1\r\nhost: " + name + b"\r\naccept-encoding: identity\r\n"
         self.stack = stack
+        self.heads: dict[tuple[bytes, bytes, bytes], bytes] = {}
+        """Heads by method, path and headers, but for the length: few, and most requests have the same."""
+
+    def head(self, method: bytes, path: bytes, headers: bytes) -> bytes:
+        """A checked head that `heads` does not hold, which then does. Raises ValueError."""
+        if len(path.split()) != 1:
+            raise ValueError("white space in the path of a request, or none")
+        if headers and (headers[-2:] != b"\r\n" or b"\r\n\r\n" in headers):
+            raise ValueError("header lines that do not end where they should")
+        head = b"".join((method, self._before_path, path, self._after_path, headers))
+        if len(self.heads) >= MAX_KEPT_HEADS:
+            self.heads.clear()
+        self.heads[method, path, headers] = head
+        return head
