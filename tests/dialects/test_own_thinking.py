@@ -16,12 +16,16 @@ HI = {"role": "user", "content": "Hi"}
 SAID = {"role": "assistant", "content": "x", "reasoning_content": "r"}
 
 
-def call(messages: Any) -> Call:
+SIZES = pytest.mark.parametrize("padding", [0, 20_000])
+
+
+def call(messages: Any, padding: int) -> Call:
     told = json.dumps(messages, separators=(",", ":"))
-    raw = f'{{ "temperature" : 0.50, "messages": {told} , "model":"m"}}\n'
+    raw = f'{{ "temperature" : 0.50, "messages": {told} , "model":"m"}}\n{" " * padding}'
     return read_call(raw.encode(), max_depth=64)
 
 
+@SIZES
 @pytest.mark.parametrize(
     ("clean", "before", "after"),
     [
@@ -43,13 +47,16 @@ def call(messages: Any) -> Call:
         (messages_without_own_thinking, [HI, {"role": "assistant", "content": [OWN]}, HI, 7], [HI, HI, 7]),
     ],
 )
-def test_blocks_of_our_own_making_stay_behind(clean: Callable[[Call], Call], before: Any, after: Any) -> None:
-    cleaned, expected = clean(call(before)), call(after)
+def test_blocks_of_our_own_making_stay_behind(
+    clean: Callable[[Call], Call], before: Any, after: Any, padding: int
+) -> None:
+    cleaned, expected = clean(call(before, padding)), call(after, padding)
     assert cleaned.body.raw == expected.body.raw
     assert cleaned.body.value["messages"] == expected.body.value["messages"]
     assert (cleaned.model, cleaned.stream) == ("m", False)
 
 
+@SIZES
 @pytest.mark.parametrize("clean", [chat_without_own_thinking, messages_without_own_thinking])
 @pytest.mark.parametrize(
     "messages",
@@ -62,6 +69,6 @@ def test_blocks_of_our_own_making_stay_behind(clean: Callable[[Call], Call], bef
         [{"role": "user", "content": [{"type": "other", "signature": "lea1."}]}],
     ],
 )
-def test_everything_else_is_left_as_it_is(clean: Callable[[Call], Call], messages: Any) -> None:
-    asked = call(messages)
+def test_everything_else_is_left_as_it_is(clean: Callable[[Call], Call], messages: Any, padding: int) -> None:
+    asked = call(messages, padding)
     assert clean(asked) is asked

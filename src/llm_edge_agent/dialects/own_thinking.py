@@ -1,7 +1,8 @@
 """A conversation that goes on with another model: thinking blocks of the gateway's own making do not go along.
 
 They came from a translation, and only the one that made them understands them; a provider that gets them as they are
-refuses the request. Requests without such blocks, which is nearly all, cost one search through their bytes.
+refuses the request. Requests without such blocks, which is nearly all, cost one search through their bytes; large ones,
+where that takes longer than looking at each message, a look at each message.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from llm_edge_agent.dialects.gateway_signature import PREFIX, is_own
 
 Json = dict[str, Any]
 _MARK = PREFIX.encode()
+_WALKED_BYTES = 16 * 1024
 
 
 def chat_without_own_thinking(call: Call) -> Call:
@@ -31,7 +33,7 @@ def messages_without_own_thinking(call: Call) -> Call:
 def _without(call: Call, clean: Callable[[Json], Json | None]) -> Call:
     raw = call.body.raw
     before = call.body.value.get("messages")
-    if _MARK not in raw or not isinstance(before, list):
+    if not isinstance(before, list) or (len(raw) < _WALKED_BYTES and _MARK not in raw):
         return call
     after = [clean(message) if isinstance(message, dict) else message for message in before]
     if after == before:
