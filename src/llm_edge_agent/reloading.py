@@ -83,7 +83,7 @@ class Reloader:
             except (OSError, ValueError) as error:
                 return self._refused((type(error).__name__,))
             self._success, self._last_unix_s = 1.0, time.time()
-            _log.info("the configuration was reloaded")
+            _log.info("the configuration was reloaded", extra={"event": "config_reload"})
             for warning in config.warnings:
                 _log.warning("%s", warning)
             if in_vain:
@@ -97,7 +97,7 @@ class Reloader:
     def _refused(self, problems: tuple[str, ...]) -> bool:
         self._success = 0.0
         for problem in problems:
-            _log.error("the configuration was not reloaded: %s", problem)
+            _log.error("the configuration was not reloaded: %s", problem, extra={"event": "config_reload_failed"})
         return False
 
     async def watch(self, stopping: asyncio.Event) -> None:

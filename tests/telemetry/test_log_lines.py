@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from llm_edge_agent import __version__
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.log_lines import MAX_MESSAGE_CHARACTERS, JsonLines, TextLines
 from llm_edge_agent.telemetry.redaction import Redactor, visible
-from tests.telemetry.exchanges import ATTEMPT, Finished, as_protocol, failed, hit
+from llm_edge_agent.telemetry.traced import Traced
+from tests.telemetry.exchanges import ATTEMPT, Finished, Tried, as_protocol, failed, hit
 
 NOW = 1_795_488_725.042  # 2026-11-24T02:52:05.042Z
 CANARY = "sk-ant-api03-CanaryCanaryCanary42"
@@ -92,6 +94,41 @@ def test_the_access_record(json_lines: JsonLines) -> None:
         "error_type": None,
         "warnings": ["dropped:seed"],
     }
+
+
+def test_a_request_in_a_trace_says_which(json_lines: JsonLines) -> None:
+    trace = Traced(Trace("ab" * 16, "cd" * 8, None, False))
+    for exchange in (Finished(traced=trace), Finished(traced=trace, usage=STREAMED.usage, request_id="o'dd \"id")):
+        line = msgspec.json.decode(json_lines.access(as_protocol(exchange), "info"))
+        assert (line["request_id"], line["trace_id"], line["span_id"]) == (exchange.request_id, "ab" * 16, "cd" * 8)
+    line = msgspec.json.decode(json_lines.attempt(as_protocol(Finished(traced=trace)), 1, ATTEMPT, "info"))
+    assert (line["trace_id"], line["span_id"]) == ("ab" * 16, "cd" * 8)
+
+
+def test_a_failed_attempt(json_lines: JsonLines, text_lines: TextLines) -> None:
+    tried = Tried("openai", f"gpt-5 {OWN_SECRET}\n", 1.0, 1.25, 503, ErrorKind.UPSTREAM_OVERLOADED)
+    exchange = as_protocol(Finished(request_id="5f0e9b2c00000007"))
+    assert msgspec.json.decode(json_lines.attempt(exchange, 2, tried, "warning")) == {
+        "timestamp": "2026-11-24T02:52:05.042Z",
+        "level": "warning",
+        "logger": "llm_edge_agent.access",
+        "message": "attempt failed",
+        "event": "attempt",
+        "service": "llm-edge-agent",
+        "version": __version__,
+        "request_id": "5f0e9b2c00000007",
+        "attempt": 2,
+        "provider": "openai",
+        "upstream_model": "gpt-5 [redacted]\n",
+        "status": 503,
+        "error_type": "overloaded",
+        "duration_ms": 250.0,
+    }
+    line = "02:52:05.042 attempt 2 failed gpt-5 [redacted]\\n (openai) | overloaded 503 | 250 ms | 5f0e9b2c00000007"
+    assert text_lines.attempt(exchange, 2, tried, "warning").decode() == line
+    unknown = Tried("openai", "gpt-5", 1.0, None, None, ErrorKind.UPSTREAM_CONNECTION)
+    assert msgspec.json.decode(json_lines.attempt(exchange, 1, unknown, "info"))["duration_ms"] is None
+    assert b"| connect |" in text_lines.attempt(exchange, 1, unknown, "info")
 
 
 def test_what_is_unknown_is_null(json_lines: JsonLines) -> None:

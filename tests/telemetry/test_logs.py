@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.telemetry.logs import SEVERITIES, Level, LogSink, configure, parse_filter
-from tests.telemetry.exchanges import Finished, as_protocol, failed, hit
+from llm_edge_agent.telemetry.logs import SEVERITIES, LogSink, configure
+from tests.telemetry.exchanges import Finished, Tried, as_protocol, failed, hit
 
 
 class Captured:
@@ -55,34 +55,12 @@ def captured() -> Iterator[Captured]:
     captured.close()
 
 
-@pytest.mark.parametrize(
-    ("text", "level"),
-    [
-        ("", "info"),
-        ("debug", "debug"),
-        ("WARN", "warning"),
-        ("trace", "debug"),
-        ("off", "error"),
-        ("info,llm_edge_agent=debug", "debug"),
-        ("llm-edge-agent=error, debug", "error"),
-        ("warn,hyper=info,llm_edge_agent::cache=trace", "warning"),
-    ],
-)
-def test_filters(text: str, level: Level) -> None:
-    assert parse_filter(text) == level
-
-
-@pytest.mark.parametrize("text", ["loud", "llm_edge_agent=", "info,llm_edge_agent=verbose", "hyper"])
-def test_a_filter_with_an_unknown_level_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="unknown log level"):
-        parse_filter(text)
-
-
 def test_severities_tell_mistakes_from_failures_from_faults() -> None:
     assert set(SEVERITIES) == set(ErrorKind)
     assert {SEVERITIES[kind] for kind in ErrorKind if kind.value.fault == "client"} == {"info"}
     assert SEVERITIES[ErrorKind.UPSTREAM_REJECTED] == "info"
-    assert SEVERITIES[ErrorKind.UPSTREAM_TIMEOUT] == "warning"
+    assert SEVERITIES[ErrorKind.UPSTREAM_TIMEOUT] == SEVERITIES[ErrorKind.STREAM_INTERRUPTED] == "error"
+    assert SEVERITIES[ErrorKind.UPSTREAM_RATE_LIMIT] == SEVERITIES[ErrorKind.CIRCUIT_OPEN] == "warning"
     assert SEVERITIES[ErrorKind.SHUTTING_DOWN] == "warning"
     assert SEVERITIES[ErrorKind.INTERNAL] == SEVERITIES[ErrorKind.UPSTREAM_AUTH] == "error"
 
@@ -90,7 +68,7 @@ def test_severities_tell_mistakes_from_failures_from_faults() -> None:
 ALL = [
     hit(request_id="ok"),
     failed(ErrorKind.INVALID_JSON, request_id="client"),
-    failed(ErrorKind.UPSTREAM_TIMEOUT, request_id="upstream"),
+    failed(ErrorKind.UPSTREAM_RATE_LIMIT, request_id="upstream"),
     failed(ErrorKind.INTERNAL, request_id="gateway"),
 ]
 
@@ -112,6 +90,34 @@ def test_the_level_decides_which_requests_are_logged(
         sink.access(as_protocol(exchange))
     assert [(line["request_id"], line["level"]) for line in captured.records()] == logged
     assert sink.dropped == 0
+
+
+OVERLOADED = Tried("openai", "gpt-5", 0.0, 0.1, 503, ErrorKind.UPSTREAM_OVERLOADED)
+BAD_KEY = Tried("openai", "gpt-5", 0.0, 0.1, 401, ErrorKind.UPSTREAM_AUTH)
+REFUSED = Tried("openai", "gpt-5", 0.0, 0.1, 400, ErrorKind.UPSTREAM_REJECTED)
+ANSWERED = Tried("anthropic", "claude-opus-5-5", 0.2, 0.9, 200)
+BY_ATTEMPTS: list[tuple[Finished, list[tuple[str, str]]]] = [
+    (Finished(attempts=(OVERLOADED, ANSWERED)), [("attempt", "info"), ("request", "info")]),
+    (Finished(attempts=(BAD_KEY, ANSWERED)), [("attempt", "error"), ("request", "info")]),
+    (
+        failed(ErrorKind.UPSTREAM_OVERLOADED, attempts=(OVERLOADED, OVERLOADED)),
+        [("attempt", "warning"), ("attempt", "warning"), ("request", "error")],
+    ),
+    (failed(ErrorKind.UPSTREAM_REJECTED, attempts=(REFUSED,)), [("request", "info")]),
+    (failed(ErrorKind.CLIENT_GONE, attempts=(Tried(ended_s=None, status=None),)), [("request", "info")]),
+    (Finished(attempts=(ANSWERED,)), [("request", "info")]),
+]
+
+
+@pytest.mark.parametrize("threshold", ["info", "warning", "error"])
+@pytest.mark.parametrize(("exchange", "lines"), BY_ATTEMPTS)
+def test_failed_attempts_have_lines_of_their_own(
+    captured: Captured, exchange: Finished, lines: list[tuple[str, str]], threshold: str
+) -> None:
+    ranks = ["info", "warning", "error"]
+    captured.configure(threshold).access(as_protocol(exchange))
+    expected = [line for line in lines if ranks.index(line[1]) >= ranks.index(threshold)]
+    assert [(line["event"], line["level"]) for line in captured.records()] == expected
 
 
 def test_the_packages_records_go_through_the_sink(captured: Captured) -> None:
@@ -191,7 +197,7 @@ def test_auto_is_text_on_a_terminal(
 
 
 def test_an_unknown_level_is_refused_at_start() -> None:
-    with pytest.raises(ValueError, match="unknown log level"):
+    with pytest.raises(ValueError, match="must be levels"):
         configure("loud")
 
 

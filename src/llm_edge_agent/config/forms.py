@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from math import isfinite
+from typing import Literal
 from urllib.parse import urlsplit
 
 Form = Callable[[str], object]
@@ -11,7 +12,8 @@ Form = Callable[[str], object]
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LEVELS = {
+Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: dict[str, Level] = {
     "trace": "debug",
     "debug": "debug",
     "info": "info",
@@ -81,7 +83,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def log_level(text: str) -> str:
+def log_level(text: str) -> Level:
     """A level by any of its usual names."""
     level = _LEVELS.get(text.lower())
     if level is None:
@@ -89,9 +91,14 @@ def log_level(text: str) -> str:
     return level
 
 
-def rust_log(text: str) -> str:
-    """The package's level in a filter like `warn,llm_edge_agent=debug`: its own directive wins over the bare one."""
-    default, own = "info", None
+def rust_log(text: str) -> Level:
+    """The package's level in a filter of the `RUST_LOG` kind, such as `info` or `warn,llm_edge_agent=debug`.
+
+    The package's own directive wins over the bare level; those for other targets, its modules included, are accepted
+    and have no effect. `trace` is debug; `off` is error: errors are never silenced.
+    """
+    default: Level = "info"
+    own: Level | None = None
     for directive in filter(None, (part.strip() for part in text.split(","))):
         target, equals, word = directive.rpartition("=")
         level = _LEVELS.get(word.strip().lower())

@@ -20,5 +20,6 @@ def internal_error(error: Exception, request_id: str) -> GatewayError:
     """Logs what kind of exception it was and where it came from, and words it for the client. Its message is told to
     nobody: it may quote the request."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("unexpected %s in request %s\n%s", type(error).__name__, request_id, frames)
+    extra = {"event": "internal_error", "request_id": request_id}
+    _log.error("unexpected %s in request %s\n%s", type(error).__name__, request_id, frames, extra=extra)
     return GatewayError(ErrorKind.INTERNAL, "The gateway failed to process the request.")

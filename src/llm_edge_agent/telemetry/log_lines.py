@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from llm_edge_agent.core.pricing import usd
-from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
+from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.redaction import Redactor, visible, visible_json
+from llm_edge_agent.telemetry.traced import Traced
 from llm_edge_agent.version import __version__
 
 SERVICE = "llm-edge-agent"
@@ -58,6 +59,7 @@ class _Access(msgspec.Struct):
 
 
 _OWN_ID_CHARACTERS = 32
+_MAX_MODEL_CHARACTERS = 128
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -80,6 +82,11 @@ class _Names:
     def id(self, request_id: str) -> str:
         """A request id is the client's to choose, and new every time."""
         return self._redactor.clean(request_id) if "sk-" in request_id or len(request_id) > 36 else request_id
+
+
+def _in_trace(traced: Traced) -> bytes:
+    """The two fields behind a request's id, where it belongs to a trace."""
+    return b',"trace_id":"%b","span_id":"%b"' % (traced.trace.trace_id.encode(), traced.trace.span_id.encode())
 
 
 _SLOT = msgspec.Raw(b"\0")
@@ -113,6 +120,8 @@ class JsonLines:
             shown_id = b'"%b"' % request_id.encode()  # nothing to escape, too short for a key
         else:
             shown_id = visible_json(self._encode(self._names.id(request_id)))
+        if exchange.traced is not None:
+            shown_id += _in_trace(exchange.traced)
         duration_ms = int(exchange.duration_s * 1e6) / 1000
         usage = exchange.usage
         if usage is None:
@@ -195,6 +204,32 @@ class JsonLines:
             self._templates.clear()
         self._templates[facts] = template
         return template
+
+    def attempt(self, exchange: FinishedExchange, number: int, attempt: FinishedAttempt, level: str) -> bytes:
+        """An attempt at a provider that failed, the first being number 1."""
+        took_s = attempt.ended_s - attempt.started_s if attempt.ended_s is not None else None
+        fields: dict[str, Any] = {
+            "timestamp": self._timestamp(),
+            "level": level,
+            "logger": ACCESS_LOGGER,
+            "message": "attempt failed",
+            "event": "attempt",
+            "service": SERVICE,
+            "version": __version__,
+            "request_id": self._names.id(exchange.request_id),
+        }
+        if exchange.traced is not None:
+            trace = exchange.traced.trace
+            fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id}
+        fields |= {
+            "attempt": number,
+            "provider": attempt.provider,
+            "upstream_model": self._names.clean(attempt.upstream_model[:_MAX_MODEL_CHARACTERS]),
+            "status": attempt.status,
+            "error_type": attempt.error.value.label if attempt.error is not None else None,
+            "duration_ms": None if took_s is None else int(took_s * 1e6) / 1000,
+        }
+        return visible_json(self._encode(fields))
 
     def record(self, record: logging.LogRecord) -> bytes:
         """A record of the program, with its extra fields and its exception."""
@@ -282,6 +317,21 @@ class TextLines:
         if exchange.error is not None:
             parts.append(self._paint(status_colour, exchange.error.value.label))
         parts.extend(visible(self._names.clean(warning)) for warning in exchange.warnings)
+        parts.append(self._paint(_DIM, visible(self._names.id(exchange.request_id))))
+        return " | ".join(parts).encode("utf-8", "backslashreplace")
+
+    def attempt(self, exchange: FinishedExchange, number: int, attempt: FinishedAttempt, level: str) -> bytes:
+        """An attempt at a provider that failed, the first being number 1."""
+        parts = [
+            f"{self._paint(_DIM, self._clock())} {self._paint(_LEVEL_COLOURS[level], f'attempt {number} failed')} "
+            f"{visible(self._names.clean(attempt.upstream_model[:_MAX_MODEL_CHARACTERS]))} ({attempt.provider})"
+        ]
+        if attempt.error is not None:
+            parts.append(
+                attempt.error.value.label if attempt.status is None else f"{attempt.error.value.label} {attempt.status}"
+            )
+        if attempt.ended_s is not None:
+            parts.append(_duration(attempt.ended_s - attempt.started_s))
         parts.append(self._paint(_DIM, visible(self._names.id(exchange.request_id))))
         return " | ".join(parts).encode("utf-8", "backslashreplace")
 

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+from llm_edge_agent.config.forms import Level, rust_log
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.telemetry import FinishedExchange
 from llm_edge_agent.telemetry.line_writer import MAX_BUFFERED_BYTES, LineWriter
 from llm_edge_agent.telemetry.log_lines import JsonLines, TextLines
 from llm_edge_agent.telemetry.redaction import Redactor
 
-Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["json", "text", "auto"]
 
 PACKAGE = "llm_edge_agent"
@@ -27,51 +27,32 @@ _NUMBERS: dict[Level, int] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_LEVEL_WORDS: dict[str, Level] = {
-    "trace": "debug",
-    "debug": "debug",
-    "info": "info",
-    "warn": "warning",
-    "warning": "warning",
-    "error": "error",
-    "off": "error",
-}
-
 _log = logging.getLogger("llm_edge_agent.logs")
 
 
-def parse_filter(text: str) -> Level:
-    """The package's level in a filter of the `RUST_LOG` kind, such as `info` or `warn,llm_edge_agent=debug`.
-
-    The package's own directive wins over the bare level; those for other targets, its modules included, are accepted
-    and have no effect. `trace` is debug; `off` is error: errors are never silenced. Raises ValueError.
-    """
-    default: Level = "info"
-    own: Level | None = None
-    for directive in filter(None, (part.strip() for part in text.split(","))):
-        target, equals, word = directive.rpartition("=")
-        level = _LEVEL_WORDS.get(word.strip().lower())
-        if level is None:
-            raise ValueError(f"unknown log level {word.strip()[:32]!r}: use debug, info, warning or error")
-        if not equals:
-            default = level
-        elif target.strip().replace("-", "_") == PACKAGE:
-            own = level
-    return own if own is not None else default
-
-
 def _severities() -> dict[ErrorKind, Level]:
-    """Clients' mistakes are ordinary; a provider's failure is a warning; what the operator must mend is an error."""
+    """Clients' mistakes are ordinary; a request that failed for a provider's or the gateway's fault is an error; what
+    was only too much, or the wrong moment, is a warning."""
     levels: dict[ErrorKind, Level] = {}
     for kind in ErrorKind:
         facets = kind.value
         refused_request = facets.label in ("invalid_request", "context_length")
-        levels[kind] = "info" if facets.fault == "client" or refused_request else "warning"
+        levels[kind] = "info" if facets.fault == "client" or refused_request else "error" if facets.blame else "warning"
     levels[ErrorKind.INTERNAL] = levels[ErrorKind.UPSTREAM_AUTH] = "error"
     return levels
 
 
 SEVERITIES = _severities()
+"""Of a request that ended so."""
+
+
+def attempt_severity(error: ErrorKind, *, answered: bool) -> Level | None:
+    """Of an attempt that failed so; `answered`: another one did not. None: not worth a line of its own."""
+    if error is ErrorKind.UPSTREAM_AUTH:
+        return "error"  # whoever answered instead: the key has to be mended
+    if SEVERITIES[error] == "info":
+        return None
+    return "info" if answered else "warning"
 
 
 class LogSink:
@@ -128,17 +109,31 @@ class LogSink:
     def _access_all(self, exchange: FinishedExchange) -> None:
         error = exchange.error
         try:
+            if error is not None or len(exchange.attempts) > 1:
+                self._attempts(exchange)
             self._write(self._lines.access(exchange, "info" if error is None else SEVERITIES[error]))
         except Exception:
             _log.exception("a request could not be logged")
 
     def _access_failures(self, exchange: FinishedExchange) -> None:
         error = exchange.error
-        if error is None:
+        if error is None and len(exchange.attempts) < 2:
             return
-        level = SEVERITIES[error]
-        if _NUMBERS[level] >= self._threshold:
+        if error is not None and _NUMBERS[SEVERITIES[error]] >= self._threshold:
             self._access_all(exchange)
+            return
+        try:
+            self._attempts(exchange)
+        except Exception:
+            _log.exception("an attempt could not be logged")
+
+    def _attempts(self, exchange: FinishedExchange) -> None:
+        """A line for each attempt that failed."""
+        answered = exchange.error is None
+        for number, attempt in enumerate(exchange.attempts, 1):
+            level = attempt_severity(attempt.error, answered=answered) if attempt.error is not None else None
+            if level is not None and _NUMBERS[level] >= self._threshold:
+                self._write(self._lines.attempt(exchange, number, attempt, level))
 
 
 class _SinkHandler(logging.Handler):
@@ -183,7 +178,7 @@ def configure(
     of the `secrets` is redacted. Raises ValueError for a level that does not exist; a closed `fd` is no error, its
     lines are lost.
     """
-    threshold = parse_filter(level)
+    threshold = rust_log(level)
     redactor = Redactor(secrets)
     lines = _lines(format, fd, redactor, colour, now)
     sink = LogSink(threshold, lines, fd, max_buffered_bytes=max_buffered_bytes, shared=shared, redactor=redactor)
@@ -196,7 +191,7 @@ def write_record(
 ) -> None:
     """One record of a process that may not start a thread, because it forks. Written at once, and lost where that
     would mean waiting. `level` and `format` as for `configure`; the message must hold no secret."""
-    if _NUMBERS[severity] < _NUMBERS[parse_filter(level)]:
+    if _NUMBERS[severity] < _NUMBERS[rust_log(level)]:
         return
     lines = _lines(format, fd, Redactor(()), None, time.time)
     record = logging.makeLogRecord(

@@ -74,10 +74,11 @@ class Exporter:
         self.failures += 1
         if not self._broken:
             self._broken = True
-            _log.warning("%s cannot be exported: %s. Said once, until it works again", self._signal, reason)
+            text = "%s cannot be exported: %s. Said once, until it works again"
+            _log.warning(text, self._signal, reason, extra={"event": "export_failed"})
         return False
 
     def _note_success(self) -> None:
         if self._broken:
             self._broken = False
-            _log.info("%s are exported again", self._signal)
+            _log.info("%s are exported again", self._signal, extra={"event": "export_recovered"})
