@@ -24,6 +24,10 @@ from llm_edge_agent.dialects.chat_to_messages.request import translate_request
 from llm_edge_agent.dialects.chat_to_messages.response import translate_response
 from llm_edge_agent.dialects.chat_to_messages.sent import Sent, TranslationOptions
 from llm_edge_agent.dialects.chat_to_messages.stream import MessagesStream
+from llm_edge_agent.dialects.endpoint import Prepared
+from llm_edge_agent.dialects.event_relay import RelayedStream
+from llm_edge_agent.dialects.messages import MessagesEndpoint, MessagesToMessages
+from llm_edge_agent.dialects.messages_stream import MessagesReader
 from llm_edge_agent.dialects.sse import SSEDecoder
 from llm_edge_agent.gateway.stored import StoredAnswer
 
@@ -98,6 +102,16 @@ STARTS = (
 )
 
 
+NATIVE_EVENTS = [
+    *(b"event: %b\ndata: %b\n\n" % (event.encode(), data) for event, data in STARTS),
+    *[b"event: content_block_delta\ndata: %b\n\n" % DELTA] * 50,
+    b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n',
+    b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
+    b'"usage":{"output_tokens":50}}\n\n',
+    b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+]
+
+
 def cases() -> dict[str, Callable[[], object]]:
     small, large = chat_request(600), chat_request(256 * 1024)
     call, large_call = read_request(small, max_depth=128), read_request(large, max_depth=128)
@@ -120,8 +134,19 @@ def cases() -> dict[str, Callable[[], object]]:
         machine.feed(b"data: [DONE]\n\n")
         machine.close(b"{}")
 
+    def native_stream() -> None:
+        machine = RelayedStream(MessagesReader(), keep_limit_bytes=1 << 20)
+        for event in NATIVE_EVENTS:
+            machine.feed(event)
+
+    kept = RelayedStream(MessagesReader(), keep_limit_bytes=1 << 20)
+    kept.feed(b"".join(NATIVE_EVENTS))
+    door, pair, prepared = MessagesEndpoint(), MessagesToMessages(), Prepared(path=b"", body=b"")
+
     def key() -> bytes:
-        return cache_key(tenant="default", epoch="", endpoint="chat", model="m", namespace="", material=material)
+        return cache_key(
+            tenant="default", epoch="", endpoint="chat", model="m", namespace="", passed=b"", material=material
+        )
 
     return {
         f"read and check a request, {len(small)} B": lambda: read_request(small, max_depth=128),
@@ -140,6 +165,10 @@ def cases() -> dict[str, Callable[[], object]]:
         "fold 52 chunks": lambda: fold(CHUNKS),
         "chat to messages: request": lambda: translate_request(small, claude, TranslationOptions()),
         "chat to messages: answer": lambda: translate_response(MESSAGE, Sent(requested_model="m"), created=1),
+        f"native messages: read and check, {len(small)} B": lambda: door.read_request(small, max_depth=128),
+        "native messages: read an answer": lambda: pair.answer(MESSAGE, prepared, created=1),
+        "native messages: 55 events, through and kept": native_stream,
+        "native messages: fold 55 events": kept.answer,
         "chat to messages: one text delta": lambda: messages.feed("content_block_delta", DELTA),
     }
 
