@@ -320,6 +320,30 @@ async def test_a_stream_that_breaks_before_any_content_breaks_for_all(monkeypatc
         await eventually(lambda: running_tasks() == 0)
 
 
+@pytest.mark.parametrize("kilobytes", [100, 200, 300, 400])
+async def test_a_stream_over_before_who_waited_for_its_beginning_has_stirred_is_told_whole(kilobytes: int) -> None:
+    """It is there in two reads, of which the second comes on the turn of the loop after the first."""
+    go = asyncio.Event()
+    long = "x" * 1024 * kilobytes
+
+    async def at_once(line: Line) -> None:
+        await line.send(SSE_HEAD)
+        await go.wait()
+        await line.send(b"".join(map(chunked, [*BEGUN, event({"content": long}), *REST])) + LAST_CHUNK)
+
+    async with scripted(at_once) as upstream, running(gateway_config(upstream.url)) as gateway:
+        stage = Stage(gateway, upstream, Held())
+        leader = stage.asks(True)
+        await eventually(lambda: upstream.calls == 1)
+        followers = [stage.asks(True) for _ in range(3)]
+        await stage.in_flight(4)
+        go.set()
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(leader, *followers)
+        assert [text_of(answer) for answer in answers] == [f"one two{long} three"] * 4
+        assert upstream.calls == 1
+
+
 async def test_an_answer_cut_behind_its_finish_reason_ends_the_flight() -> None:
     go = asyncio.Event()
 

@@ -216,9 +216,13 @@ class Tee:
             self._first.relay.abort("client_gone")
 
 
-Landing = Tee | StoredAnswer | GatewayError | None
-"""What a follower is told: a stream to join, an answer, a failure; None: this flight cannot serve it, let it ask the
-provider itself."""
+Landing = Relay | StoredAnswer | GatewayError | None
+"""What a follower is told: its stream, an answer, a failure; None: this flight cannot serve it, let it ask the provider
+itself."""
+
+Board = Callable[[Tee], Relay]
+"""Makes the stream of one who reads along. Called at once, and not when that one next has its turn: a stream that is
+over by then tells nobody anything."""
 
 
 class Seat(Generic[T]):
@@ -254,8 +258,8 @@ class Flight:
         self._leader_left = False
         self._exchange: Exchange | None = None
         self._tee: Tee | None = None
-        self._seats: dict[Seat[Landing], bool] = {}
-        """Who waits, and whether for a stream."""
+        self._seats: dict[Seat[Landing], Board | None] = {}
+        """Who waits; None: for an answer in one piece."""
 
     @property
     def awaited(self) -> bool:
@@ -313,16 +317,19 @@ class Flight:
 
     # Followers.
 
-    def join(self, *, stream: bool) -> Seat[Landing]:
-        """A seat; `leave` gives it up."""
+    def join(self, board: Board | None) -> Seat[Landing]:
+        """A seat, of one who reads along where there is a `board`; `leave` gives it up."""
         seat: Seat[Landing] = Seat()
-        if stream and self._tee is not None:
-            seat.tell(self._tee if self._tee.open else None)
+        if board is not None and self._tee is not None:
+            seat.tell(board(self._tee) if self._tee.open else None)
         else:
-            self._seats[seat] = stream
+            self._seats[seat] = board
         return seat
 
     def leave(self, seat: Seat[Landing]) -> None:
+        if isinstance(seat.told, Relay):
+            seat.told.abort("client_gone")
+            return
         self._seats.pop(seat, None)
         self._end_if_deserted()
 
@@ -338,7 +345,10 @@ class Flight:
         """The leader's answer is a stream, and its first event has come."""
         if not self.over:
             self._tee = tee
-        self._tell(tee if tee.open else None, streams_only=True)
+        for seat, board in [*self._seats.items()]:
+            if board is not None and seat in self._seats and not seat.signal.done:  # else its client has left
+                del self._seats[seat]
+                seat.tell(board(tee) if tee.open else None)
 
     def land(self, landing: StoredAnswer | GatewayError | None) -> None:
         """It is over: an answer, a failure, or nothing that could be shared. Only the first call counts."""
@@ -347,15 +357,9 @@ class Flight:
         self.over = True
         del self._flights[self._key]
         self._exchange = self._tee = None
-        self._tell(landing)
-
-    def _tell(self, landing: Landing, *, streams_only: bool = False) -> None:
-        if not self._seats:
-            return
-        told = [seat for seat, stream in self._seats.items() if stream or not streams_only]
-        for seat in told:
-            if self._seats.pop(seat, None) is not None:
-                seat.tell(landing)
+        seats, self._seats = self._seats, {}
+        for seat in seats:
+            seat.tell(landing)
 
 
 class Flights:

@@ -295,7 +295,7 @@ class Pipeline:
         """Waits for what another request is being answered."""
         exchange = miss.exchange
         exchange.cache = "join"
-        seat = flight.join(stream=miss.call.stream)
+        seat = flight.join((lambda tee: self._retold.stream(tee, miss)) if miss.call.stream else None)
         try:
             await seat.signal
         except asyncio.CancelledError:
@@ -303,8 +303,8 @@ class Pipeline:
             exchange.end(499, ErrorKind.CLIENT_GONE)
             raise
         landing = seat.told
-        if isinstance(landing, Tee):
-            return self._retold.stream(landing, miss)
+        if isinstance(landing, Relay):
+            return landing
         if isinstance(landing, GatewayError):
             return self._refused(miss, landing)
         replay = landing.replay(miss.endpoint) if landing is not None else None
