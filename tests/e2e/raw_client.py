@@ -112,6 +112,13 @@ class Wire:
         self._buffer = rest
         return found + mark
 
+    async def some(self) -> bytes:
+        """Whatever comes next; empty at the end of the connection."""
+        if not self._buffer and not self.ended:
+            await self._more()
+        found, self._buffer = self._buffer, b""
+        return found
+
     async def to_end(self) -> bytes:
         """Everything up to the end of the connection."""
         while not self.ended:
@@ -163,6 +170,9 @@ class Wire:
     def pause_reading(self) -> None:
         """Takes no more bytes than are on their way."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined]  # every stream transport has it
+
+    def resume_reading(self) -> None:
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
 
     def half_close(self) -> None:
         self._writer.write_eof()

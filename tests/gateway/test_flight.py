@@ -394,6 +394,45 @@ async def test_a_slow_follower_holds_nobody_and_is_cut(monkeypatch: pytest.Monke
             await eventually(lambda: gateway.metric("llm_edge_request_errors_total", error_type="timeout") == 1)
 
 
+async def test_once_the_leader_has_left_the_slowest_of_those_left_is_waited_for() -> None:
+    go = asyncio.Event()
+    characters = 36_000_000
+
+    async def long(line: Line) -> None:
+        await line.send(SSE_HEAD + b"".join(map(chunked, BEGUN)))
+        await go.wait()
+        piece = chunked(event({"content": "x" * 60_000}))
+        for _ in range(characters // 60_000):
+            await line.send(piece)
+        await line.send(b"".join(map(chunked, REST)) + LAST_CHUNK)
+
+    async with (
+        scripted(long) as upstream,
+        running(gateway_config(upstream.url)) as gateway,
+        gateway.connect(limit=2**20) as slow,
+    ):
+        async with gateway.connect() as leader:
+            await leader.send(request_bytes(ask(stream=True)))
+            await leader.until(b" two")
+            await slow.send(request_bytes(ask(stream=True), {"connection": "close"}))
+            await slow.until(b" two")
+        await eventually(lambda: gateway.server.in_flight == 1)
+        slow.pause_reading()
+        go.set()
+        sent = -1
+        while sent != upstream.sent_bytes:
+            sent = upstream.sent_bytes
+            await asyncio.sleep(0.2)
+        assert sent < characters - 4_000_000  # the rest is held back at its source
+        slow.resume_reading()
+        told, end = 0, b""
+        while data := await slow.some():
+            told += data.count(b"x")
+            end = (end + data)[-400:]
+        assert told >= characters
+        assert b"[DONE]" in end
+
+
 async def test_a_stream_too_long_to_be_told_again_takes_no_more_followers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight, "MAX_RECORD_BYTES", 300)
     held = Held()
