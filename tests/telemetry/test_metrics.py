@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -16,9 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage, usd
+from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
 from llm_edge_agent.telemetry.metrics import Metrics
 from llm_edge_agent.telemetry.spending import MOST_TOKENS
+from llm_edge_agent.telemetry.traced import Traced
 from tests.programs import program
 from tests.telemetry.exchanges import Finished, Tried, as_protocol, failed, hit
 
@@ -432,6 +435,26 @@ def test_every_attempt_counts_as_its_providers_and_says_where_the_next_one_went(
     assert not any(name.startswith("llm_edge_request_errors_total") and value != "0" for name, value in printed.items())
 
 
+def test_openmetrics_leads_from_a_bucket_to_the_last_trace_in_it() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    for number, (duration_s, sampled) in enumerate(((0.3, True), (0.4, True), (0.45, False), (30.0, True))):
+        traced = Traced(Trace(f"{number:032x}", "cd" * 8, None, sampled))
+        metrics.observe(as_protocol(Finished(duration_s=duration_s, traced=traced)))
+    began_s = time.time()
+    found = {
+        sample.labels["le"]: sample.exemplar
+        for family in parse_openmetrics(metrics.render("application/openmetrics-text")[0].decode())
+        for sample in family.samples
+        if sample.name == "llm_edge_request_duration_seconds_bucket" and sample.exemplar is not None
+    }
+    assert {le: (each.labels["trace_id"], each.value) for le, each in found.items()} == {
+        "0.5": (f"{1:032x}", 0.4),
+        "40.0": (f"{3:032x}", 30.0),
+    }
+    assert all(each.timestamp is not None and abs(float(each.timestamp) - began_s) < 5 for each in found.values())
+    assert b"trace_id" not in metrics.render(None)[0]
+
+
 def test_counts_kept_elsewhere_outlive_who_kept_them() -> None:
     block = Metrics.shared_block(PROVIDERS, MODELS, workers=2)
     kept = [3]
@@ -463,6 +486,7 @@ FORKED = """
 import os
 from llm_edge_agent.telemetry.metrics import Metrics
 from llm_edge_agent.telemetry.spending import MOST_TOKENS
+from llm_edge_agent.telemetry.traced import Traced
 from tests.telemetry.exchanges import Finished, hit
 
 LISTS = (("openai", "anthropic"), ("gpt-5", "claude-opus-5-5"))

@@ -43,6 +43,18 @@ Gauges = Mapping[str, Mapping[Labels, float]]
 """Values by name and labels."""
 
 
+class Exemplar(NamedTuple):
+    """A request that fell into a bucket, by which its trace is found. Times are seconds, `unix_s` when it ended."""
+
+    trace_id: str
+    value_s: float
+    unix_s: float
+
+
+Exemplars = Mapping[tuple[int, int], Exemplar]
+"""By the key of a histogram's row and the number of the bucket."""
+
+
 def money(row: Sequence[int], cell: int) -> int:
     """Picodollars of a spend row, from the cell of its microdollars on."""
     return row[cell] * PICODOLLARS_PER_CELL_UNIT + row[cell + 1]
@@ -170,8 +182,10 @@ class Exposition:
         self._specs = _specs(families)
         self._known: list[dict[int, tuple[str, ...]]] = [{} for _ in self._specs]
 
-    def render(self, sums: Sums, *, openmetrics: bool) -> str:
-        """Every family, empty ones with their head alone, each series in the order of its labels."""
+    def render(self, sums: Sums, exemplars: Exemplars | None = None, *, openmetrics: bool) -> str:
+        """Every family, empty ones with their head alone, each series in the order of its labels. Exemplars are told in
+        OpenMetrics only: the older text has no place for them."""
+        shown = exemplars if openmetrics and exemplars else {}
         by_family: dict[int, list[int]] = {}
         for key in sums:
             by_family.setdefault(family_number(key), []).append(key)
@@ -186,7 +200,7 @@ class Exposition:
                 if isinstance(spec, _CounterSpec):
                     _counter_lines(lines, spec, starts, sums[key])
                 else:
-                    _histogram_lines(lines, spec.histogram, starts, sums[key])
+                    _histogram_lines(lines, spec.histogram, starts, sums[key], key, shown)
         return "".join(lines)
 
 
@@ -208,16 +222,28 @@ def _counter_lines(lines: list[str], spec: _CounterSpec, starts: tuple[str, ...]
             lines.append(f"{start}{sum(row[cell] for cell in cells)}\n")
 
 
-def _histogram_lines(lines: list[str], histogram: Histogram, starts: tuple[str, ...], row: Sequence[int]) -> None:
+def _histogram_lines(
+    lines: list[str],
+    histogram: Histogram,
+    starts: tuple[str, ...],
+    row: Sequence[int],
+    key: int,
+    exemplars: Exemplars,
+) -> None:
     total = 0
     buckets = histogram.sum_cell
     for i in range(buckets):
         total += row[i]
-        lines.append(f"{starts[i]}{total}\n")
+        exemplar = exemplars.get((key, i)) if exemplars else None
+        lines.append(f"{starts[i]}{total}\n" if exemplar is None else f"{starts[i]}{total}{_exemplar(exemplar)}\n")
     lines.append(f"{starts[buckets]}{total}\n")
     whole, ticks = divmod(row[buckets], histogram.ticks_per_unit)
     digits = len(str(histogram.ticks_per_unit)) - 1
     lines.append(f"{starts[buckets + 1]}{whole}.{ticks:0{digits}d}\n")
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    return f' # {{trace_id="{exemplar.trace_id}"}} {exemplar.value_s:.6f} {exemplar.unix_s:.3f}'
 
 
 def _number(value: float) -> str:

@@ -18,6 +18,7 @@ from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.telemetry import FinishedExchange
 from llm_edge_agent.telemetry.families import COMPLETION_ENDPOINTS, US_PER_S, ended_as
 from llm_edge_agent.telemetry.ledger_file import LARGEST, LedgerFile, NoLedgerError, Row
+from llm_edge_agent.telemetry.log_lines import OWN_ID_CHARACTERS
 from llm_edge_agent.telemetry.spending import tokens_of
 
 FLUSH_S = 0.25
@@ -203,7 +204,8 @@ class Ledger:
         prompt, read, written, completion, reasoning = tokens
         return Row(
             int(now * 1000),
-            self._clean(request_id),
+            # An id of the gateway's own form is too short for a key, and looking for one is half the cost of a row.
+            request_id if request_id.isalnum() and len(request_id) <= OWN_ID_CHARACTERS else self._clean(request_id),
             trace_id,
             key_id,
             tenant,

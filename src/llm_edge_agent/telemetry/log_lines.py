@@ -58,7 +58,7 @@ class _Access(msgspec.Struct):
     warnings: tuple[str, ...]
 
 
-_OWN_ID_CHARACTERS = 32
+OWN_ID_CHARACTERS = 32
 _MAX_MODEL_CHARACTERS = 128
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -116,7 +116,7 @@ class JsonLines:
                 memo["log"] = template
         timestamp = self._timestamp().encode()
         request_id = exchange.request_id
-        if len(request_id) <= _OWN_ID_CHARACTERS and request_id.isalnum() and request_id.isascii():
+        if len(request_id) <= OWN_ID_CHARACTERS and request_id.isalnum() and request_id.isascii():
             shown_id = b'"%b"' % request_id.encode()  # nothing to escape, too short for a key
         else:
             shown_id = visible_json(self._encode(self._names.id(request_id)))

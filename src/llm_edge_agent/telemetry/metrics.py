@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from time import time
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -24,7 +25,15 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, PICODOLLARS_PER_USD, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
-from llm_edge_agent.telemetry.exposition import OPENMETRICS, Exposition, Labels, money, negotiate, render_gauges
+from llm_edge_agent.telemetry.exposition import (
+    OPENMETRICS,
+    Exemplar,
+    Exposition,
+    Labels,
+    money,
+    negotiate,
+    render_gauges,
+)
 from llm_edge_agent.telemetry.families import (
     CACHE_LATENCY,
     CACHE_OPERATIONS,
@@ -163,6 +172,8 @@ class Metrics:
             for tier in tiers
             for op in CACHE_OPERATIONS
         }
+        self._exemplars: dict[tuple[int, int], Exemplar] = {}
+        """The last request of each bucket of this worker whose trace is recorded."""
         self._mirrored: list[_Mirrored] = []
         self._gauges = GaugeBook()
         self._peers = peers
@@ -202,8 +213,13 @@ class Metrics:
             cells[cell] += 1
         duration_s = exchange.duration_s
         ticks = int(duration_s * US_PER_S)
-        cells[moves.duration + bisect_left(DURATION.bounds, ticks)] += 1
+        bucket = bisect_left(DURATION.bounds, ticks)
+        cells[moves.duration + bucket] += 1
         cells[moves.duration_sum] += ticks
+        traced = exchange.traced
+        if traced is not None and traced.trace.sampled:
+            # A row's key stands before its first cell.
+            self._exemplars[cells[moves.duration - 1], bucket] = Exemplar(traced.trace.trace_id, duration_s, time())
         upstream_s = last_s = exchange.upstream_s
         if len(exchange.attempts) > 1:
             upstream_s, last_s = self._earlier_attempts(exchange.attempts)
@@ -331,7 +347,7 @@ class Metrics:
         content_type = negotiate(accept)
         openmetrics = content_type == OPENMETRICS
         self._move_mirrored()
-        own = self._exposition.render(self._block.sums(), openmetrics=openmetrics)
+        own = self._exposition.render(self._block.sums(), self._exemplars, openmetrics=openmetrics)
         values = self._gauges.merged(self._peers() if self._peers is not None else [])
         gauges = render_gauges(values, openmetrics=openmetrics)
         encode: Callable[[CollectorRegistry], bytes] = generate_openmetrics if openmetrics else generate_text
