@@ -494,7 +494,14 @@ async def test_the_list_of_models_has_pages_for_who_asks() -> None:
         before = (await gateway.get(f"/v1/models?limit=2&before_id={ids[5]}")).json
         assert [item["id"] for item in before["data"]] == ids[3:5]
         assert before["has_more"] is True
-        for query in ("limit=0", "limit=1001", "limit=x", "after_id=nothing", "before_id="):
+        for query in (
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            f"limit=000000001{'9' * 5000}",
+            "after_id=nothing",
+            "before_id=",
+        ):
             assert (await gateway.get(f"/v1/models?{query}")).status == 400
         assert (await gateway.get("/v1/models?limit=1000")).json == everything
 

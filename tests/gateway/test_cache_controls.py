@@ -152,8 +152,11 @@ async def test_an_expired_answer_is_told_to_all_who_joined() -> None:
         await asyncio.sleep(0.3)
         tasks = [asyncio.create_task(asked(gateway, stream=number % 2 == 0)) for number in range(4)]
         await asyncio.sleep(0.1)
+        particular = asyncio.create_task(asked(gateway, {"cache-control": "max-age=60"}))
+        await asyncio.sleep(0.1)
         go.set()
         assert {told(answer) for answer in await asyncio.gather(*tasks)} == {"stale"}
+        assert (await particular).status == 503
 
 
 async def test_without_the_setting_an_expired_answer_is_gone() -> None:

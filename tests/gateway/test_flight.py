@@ -15,6 +15,7 @@ from tests.e2e.running_gateway import (
     ALICE_KEY,
     BOB_KEY,
     CLAUDE,
+    MODEL,
     TENANTS,
     RunningGateway,
     ask,
@@ -445,6 +446,23 @@ async def test_a_stream_too_long_to_be_told_again_takes_no_more_followers(monkey
         await eventually(lambda: upstream.calls == 2)
         held.go.set()
         assert text_of(await leader) == text_of(await late) == TEXT
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_joins_is_told_which_model_it_was_in_the_end(stage: Stage, stream: bool) -> None:
+    async def fails_first(line: Line) -> None:
+        await (line.send(failure(500)) if line.request.json["model"] == MODEL else stage.held(line))
+
+    config = gateway_config(stage.upstream.url, fallbacks={MODEL: ("gpt-4.1-mini",)})
+    stage.upstream.script = fails_first
+    async with running(config) as gateway:
+        stage.gateway = gateway
+        asked = [stage.asks(stream) for _ in range(2)]
+        await stage.in_flight(2)
+        stage.held.go.set()
+        models = [answer.headers["x-llm-edge-model"] for answer in await asyncio.gather(*asked)]
+        assert models[0] == models[1]
+        assert models[0].startswith("gpt-4.1-mini")
 
 
 async def test_an_answer_that_is_not_stored_is_shared_nevertheless(stage: Stage) -> None:

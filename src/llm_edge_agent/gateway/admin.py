@@ -141,7 +141,7 @@ def _page(items: list[dict[str, Any]], query: str) -> tuple[list[dict[str, Any]]
     `limit` it is all the rest: OpenAI's clients know no pages."""
     asked = parse_qs(query, keep_blank_values=True)
     limit = asked.get("limit", [str(MAX_PAGE)])[-1]
-    if not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= MAX_PAGE):
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 0 < int(limit) <= MAX_PAGE):
         raise _invalid("limit", f"a number from 1 to {MAX_PAGE}")
     ids = [item["id"] for item in items]
     for name in ("after_id", "before_id"):

@@ -307,6 +307,8 @@ class Pipeline:
             return landing
         if isinstance(landing, GatewayError):
             return self._refused(miss, landing)
+        if landing is not None and miss.control.max_age_s is not None and not landing.serves(miss.control, monotonic()):
+            landing = None  # it was in the cache, and good enough for the leader only
         replay = landing.replay(miss.endpoint) if landing is not None else None
         if landing is not None and replay is not None:
             return self._retold.whole(landing, replay, miss)

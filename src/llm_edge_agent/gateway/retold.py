@@ -63,6 +63,7 @@ class Retold:
             exchange.cache = "stale"
             aged = b"age: %d\r\n" % (now_s - stored.stored_s)
         exchange.provider = stored.provider
+        exchange.model = stored.model
         exchange.cost_picodollars = 0
         exchange.saved_picodollars = stored.cost_picodollars or 0
         exchange.warnings = stored.warnings
@@ -86,6 +87,7 @@ class Retold:
         exchange, leader = miss.exchange, tee.leader
         provider = leader.provider or ""
         exchange.provider = provider
+        exchange.model = leader.model
         exchange.cost_picodollars = 0
         exchange.warnings = leader.warnings
 
