@@ -20,6 +20,7 @@ from llm_edge_agent.gateway.answer_tiers import answers_of, health_of, longest_t
 from llm_edge_agent.gateway.cache_admin import CacheAdmin
 from llm_edge_agent.gateway.exports import Exports, exports
 from llm_edge_agent.gateway.fleet import Fleet, Upstream, build_fleet
+from llm_edge_agent.gateway.gate import Bounds
 from llm_edge_agent.gateway.pipeline import Pipeline
 from llm_edge_agent.gateway.pipeline_settings import PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching
@@ -204,6 +205,8 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         config, models, handler, admin, metrics, logs, pool, answers, exporting, lag, pipeline, fleet, ledger
     )
     metrics.gauge_group("llm_edge_upstream_connections", lambda: _connections(pool, state.fleet.upstreams))
+    metrics.gauge("llm_edge_queued_requests", {}, lambda: pipeline.gate.waiting)
+    metrics.mirror("llm_edge_shed_total", lambda: pipeline.gate.shed)
     metrics.gauge_group("llm_edge_circuit_state", lambda: _circuits(state.fleet), merge="max")
     if answers is not None:
         await answers.start()
@@ -267,6 +270,8 @@ def _pipeline_settings(config: AppConfig) -> PipelineSettings:
         response_metadata=config.response_metadata,
         total_timeout_s=config.total_timeout_s,
         max_retries=config.max_retries,
+        bounds=Bounds(config.max_concurrency, config.queue_size, config.queue_timeout_ms / 1000),
+        rate_limit=(config.rate_limit_rpm, config.rate_limit_burst) if config.rate_limit_enabled else None,
     )
 
 

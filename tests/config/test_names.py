@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import AppConfig, NoProvidersError, Secret
-from llm_edge_agent.config.names import EXPANDED, NOT_YET, SETTINGS
+from llm_edge_agent.config.names import EXPANDED, SETTINGS
 from llm_edge_agent.config.redis_address import redis_address
 from tests.config.reading import KEY, problems, read, written
 
@@ -44,6 +44,12 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
     ("STREAM_IDLE_TIMEOUT_SECONDS", "9", "stream_idle_timeout_s", 9.0),
     ("ROUTING_STRATEGY", "Round-Robin", "strategy", "round_robin"),
     ("FALLBACKS", "gpt-5.5=gpt-5.4", "fallbacks", {"gpt-5.5": ("gpt-5.4",)}),
+    ("MAX_CONCURRENCY", "7", "max_concurrency", 7),
+    ("QUEUE_SIZE", "0", "queue_size", 0),
+    ("QUEUE_TIMEOUT_MS", "250", "queue_timeout_ms", 250),
+    ("RATE_LIMIT_ENABLED", "on", "rate_limit_enabled", True),
+    ("RATE_LIMIT_RPM", "60", "rate_limit_rpm", 60),
+    ("RATE_LIMIT_BURST", "5", "rate_limit_burst", 5),
     ("MAX_RETRIES", "0", "max_retries", 0),
     ("CIRCUIT_BREAKER_FAILURES", "9", "breaker_failures", 9),
     ("CIRCUIT_BREAKER_TIMEOUT_SECONDS", "1.5", "breaker_timeout_s", 1.5),
@@ -104,12 +110,6 @@ EFFECTIVE: list[tuple[str, str, str, Any]] = [
 HARMLESS = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
     ("AUTH_ENABLED", "false"),
-    ("RATE_LIMIT_ENABLED", "false"),
-    ("RATE_LIMIT_RPM", "1000"),
-    ("RATE_LIMIT_BURST", "100"),
-    ("MAX_CONCURRENCY", "1000"),
-    ("QUEUE_SIZE", "0"),
-    ("QUEUE_TIMEOUT_MS", "1000"),
 ]
 
 INVALID = [
@@ -271,28 +271,6 @@ def test_the_file_says_the_same_under_its_own_key(setting: Any, tmp_path: Path) 
     assert attrgetter(field)(read({name: value}, config_file=path)) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("RATE_LIMIT_ENABLED", "true"),
-    ],
-)
-def test_what_is_not_built_yet_is_refused(name: str, value: str, tmp_path: Path) -> None:
-    assert name in NOT_YET
-    assert problems({name: value}) == (f"{name}: not supported by this version",)
-    path = next(str(setting.path) for setting in SETTINGS if setting.name == name)
-    *sections, key = path.split(".")
-    nested = f"{{{key}: '{value}'}}"
-    for section in reversed(sections):
-        nested = f"{{{section}: {nested}}}"
-    (line,) = problems(config_file=written(tmp_path, nested))
-    assert line.endswith(f"{path}: not supported by this version")
-
-
-def test_every_feature_that_is_not_built_yet_is_a_setting_without_effect() -> None:
-    assert set(NOT_YET) <= {setting.name for setting in SETTINGS if setting.field is None}
-
-
 def test_defaults_are_those_of_the_reference() -> None:
     config = AppConfig.from_env(KEY)
     assert (config.host, config.port, config.metrics_port) == ("0.0.0.0", 8080, 9090)
@@ -400,15 +378,8 @@ def test_the_port_of_the_other_protocol_is_worth_a_warning() -> None:
     assert "4318" in line
 
 
-def test_settings_without_effect_are_named_in_one_warning() -> None:
-    assert read({"QUEUE_TIMEOUT_MS": "1", "QUEUE_SIZE": "1"}).warnings == (
-        "without effect in this version: QUEUE_SIZE, QUEUE_TIMEOUT_MS",
-    )
-
-
 def test_the_documentation_names_every_variable_and_every_key() -> None:
     text = DOCUMENTATION.read_text("utf-8")
     names = [setting.name for setting in SETTINGS if setting.name] + list(EXPANDED)
     paths = [setting.path for setting in SETTINGS if setting.path] + list(EXPANDED.values())
     assert [name for name in (*names, *paths) if f"`{name}`" not in text] == []
-    assert [name for name in NOT_YET if f"`{name}`" not in text.split("## Not in this version")[1]] == []

@@ -207,12 +207,16 @@ def test_quotas_and_bounds_count_what_is_under_way() -> None:
 
 def test_a_call_is_ended_once() -> None:
     target = deployment("a")
+    told: list[DeploymentState] = []
     tried = target.state.begin(0.0, stream=True)
+    tried.on_end = told.append
     tried.first_token(1.0)
     tried.failed(2.0, FAILED)
+    assert told == [target.state]
     tried.failed(2.0, FAILED)
     tried.succeeded(2.0)
     tried.abandoned(2.0)
+    assert told == [target.state]
     assert (target.state.outstanding, target.state.waiting, target.state.unhealthy) == (0, 0, 1)
 
 

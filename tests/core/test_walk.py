@@ -173,3 +173,14 @@ def test_a_group_that_is_out_falls_back_at_once() -> None:
 
 def test_before_anybody_was_asked_there_is_nothing_after() -> None:
     assert walk(group("g", "a")).after(FAILED, 0.0, 0.5) is None
+
+
+def test_a_group_at_its_bounds_may_be_asked_again() -> None:
+    full = deployment("a", max_in_flight=1)
+    asked = walk(Group("g", [full], configured=True))
+    call = full.state.begin(0.0, stream=True)
+    with pytest.raises(GatewayError) as caught:
+        asked.first(0.0, 0.5)
+    assert (caught.value.kind, caught.value.retry_after_s) == (ErrorKind.OVERLOADED, 1)
+    call.abandoned(0.0)
+    assert shown(asked.first(0.0, 0.5)) == "a"

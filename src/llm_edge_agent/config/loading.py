@@ -16,10 +16,8 @@ from llm_edge_agent.config.names import (
     CONFIG_FILE,
     EXPANDED,
     FREE_SECTIONS,
-    NOT_YET,
     OTLP_ENDPOINTS,
     OWN_PREFIX,
-    QUIET,
     SETTINGS,
     Setting,
 )
@@ -77,7 +75,6 @@ def load(
     models = model_overrides(sections.get("models"), problems)
     renamed = aliases(sections.get("aliases"), problems)
     policies = cache_policies(sections.get("cache.policies"), problems)
-    _check_not_yet(given, problems)
     if "REDIS_URL" in given.values and "REDIS_CLUSTER_NODES" in given.values:
         problems.add(given.where["REDIS_CLUSTER_NODES"], f"given beside {given.where['REDIS_URL']}: use one of them")
     _add_warnings(given, warnings)
@@ -264,28 +261,12 @@ def _joined_fallbacks(node: Node) -> Given | None:
     return Given(";".join(chains), node.where)
 
 
-def _check_not_yet(given: _Given, problems: Problems) -> None:
-    for name, asks in NOT_YET.items():
-        if name in given.values and asks(given.values[name]):
-            problems.add(given.where[name], "not supported by this version")
-
-
 def _add_warnings(given: _Given, warnings: list[str]) -> None:
     values = given.values
     for name in OTLP_ENDPOINTS:
         if str(values.get(name, "")).endswith(":4317"):
             place = given.where[name]
             warnings.append(f"{place}: 4317 is the port of OTLP over gRPC; traces go over HTTP, usually to 4318")
-    idle = [
-        given.where[setting.name]
-        for setting in SETTINGS
-        if setting.field is None
-        and setting.name in values
-        and setting.name not in QUIET
-        and setting.name not in NOT_YET
-    ]
-    if idle:
-        warnings.append(f"without effect in this version: {', '.join(idle)}")
 
 
 def _with_fields(given: _Given) -> AppConfig:

@@ -3,7 +3,6 @@
 `docs/configuration.md` says what they mean; the test of this table holds the two together.
 """
 
-from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from llm_edge_agent.config import forms, otel
@@ -16,7 +15,7 @@ GIB = 2**30
 
 class Setting(NamedTuple):
     """One name. `path` None: the environment alone; `name` empty: the file alone. `field` names what it sets in
-    `AppConfig` (`cache.` and `server.` reach into those); None: validated, but without effect in this version."""
+    `AppConfig` (`cache.` and `server.` reach into those); None: heeded elsewhere."""
 
     name: str
     path: str | None
@@ -108,12 +107,12 @@ SETTINGS = (
     Setting("MAX_HEADER_BYTES", "limits.max_header_bytes", forms.whole(1024, 2**20), "server.max_header_bytes"),
     Setting("MAX_JSON_DEPTH", "limits.max_json_depth", forms.whole(8, 500), "max_json_depth"),
     Setting("MAX_CONNECTIONS", "limits.max_connections", forms.whole(1, 10**6), "server.max_connections"),
-    Setting("MAX_CONCURRENCY", "limits.max_concurrency", forms.whole(1, 10**6), None),
-    Setting("QUEUE_SIZE", "limits.queue_size", forms.whole(0, 10**6), None),
-    Setting("QUEUE_TIMEOUT_MS", "limits.queue_timeout_ms", forms.whole(0, 600_000), None),
-    Setting("RATE_LIMIT_ENABLED", "limits.rate_limit.enabled", forms.boolean, None),
-    Setting("RATE_LIMIT_RPM", "limits.rate_limit.rpm", forms.whole(1, 10**9), None),
-    Setting("RATE_LIMIT_BURST", "limits.rate_limit.burst", forms.whole(1, 10**9), None),
+    Setting("MAX_CONCURRENCY", "limits.max_concurrency", forms.whole(1, 10**6), "max_concurrency"),
+    Setting("QUEUE_SIZE", "limits.queue_size", forms.whole(0, 10**6), "queue_size"),
+    Setting("QUEUE_TIMEOUT_MS", "limits.queue_timeout_ms", forms.whole(0, 600_000), "queue_timeout_ms"),
+    Setting("RATE_LIMIT_ENABLED", "limits.rate_limit.enabled", forms.boolean, "rate_limit_enabled"),
+    Setting("RATE_LIMIT_RPM", "limits.rate_limit.rpm", forms.whole(1, 10**9), "rate_limit_rpm"),
+    Setting("RATE_LIMIT_BURST", "limits.rate_limit.burst", forms.whole(1, 10**9), "rate_limit_burst"),
     Setting(
         "UPSTREAM_TIMEOUT_SECONDS", "resilience.upstream_timeout_seconds", forms.seconds(DAY_S), "attempt_timeout_s"
     ),
@@ -184,13 +183,5 @@ CONFIG_FILE = "LLM_EDGE_CONFIG"
 
 FREE_SECTIONS = ("providers", "groups", "models", "aliases", "cache.policies")
 """Sections of the file with forms of their own, read elsewhere."""
-
-NOT_YET: Mapping[str, Callable[[object], bool]] = {
-    "RATE_LIMIT_ENABLED": bool,
-}
-"""Name -> whether a value of it asks for what this version cannot do. Refused: nobody shall believe to have it."""
-
-QUIET = ("AUTH_ENABLED", "RUST_LOG", "OTEL_EXPORTER_OTLP_PROTOCOL")
-"""Settings without a field that are heeded elsewhere, or whose harmless value needs no word."""
 
 OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTLP_ENDPOINT")

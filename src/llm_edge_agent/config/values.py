@@ -215,6 +215,13 @@ class AppConfig:
     stream_idle_timeout_s: float = 60.0
     max_retries: int = 2
     """Repeats of a request on deployments that were tried for it already."""
+    max_concurrency: int = 1000
+    """Calls to providers at a time, per worker."""
+    queue_size: int = 1000
+    queue_timeout_ms: int = 1000
+    rate_limit_enabled: bool = False
+    rate_limit_rpm: int = 1000
+    rate_limit_burst: int = 100
     breaker_failures: int = 5
     breaker_timeout_s: float = 30.0
     shutdown_timeout_s: float = 30.0

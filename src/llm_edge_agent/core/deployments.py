@@ -5,7 +5,7 @@ a reload of the configuration. Whoever calls a deployment takes a `Try` from `be
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from llm_edge_agent.core.breaker import Breaker, BreakerPolicy, State
@@ -248,7 +248,7 @@ class Try:
     """One call under way. Exactly one of `succeeded`, `failed` and `abandoned` counts, the first; later ones are
     ignored, so that every path out may end it without knowing of the others."""
 
-    __slots__ = ("_ended", "_state", "_tokens", "_waits", "began_s", "key", "probe", "stream")
+    __slots__ = ("_ended", "_state", "_tokens", "_waits", "began_s", "key", "on_end", "probe", "stream")
 
     def __init__(
         self, state: DeploymentState, began_s: float, key: int, probe: bool, stream: bool, tokens: int
@@ -260,6 +260,8 @@ class Try:
         self.probe = probe
         self.stream = stream
         self._tokens = tokens
+        self.on_end: Callable[[DeploymentState], None] | None = None
+        """Told once, when the call has ended whichever way."""
         self._ended = False
         self._waits = True
 
@@ -329,6 +331,8 @@ class Try:
         self._state.outstanding -= 1
         if self._waits:
             self._state.waiting -= 1
+        if self.on_end is not None:
+            self.on_end(self._state)
         return True
 
 

@@ -56,6 +56,7 @@ class ErrorKind(Enum):
         "client", "unsupported", 417, "invalid_request_error", "expectation_failed", False, False
     )
     HEADERS_TOO_LARGE = Facets("client", "too_large", 431, "invalid_request_error", "headers_too_large", False, False)
+    RATE_LIMITED = Facets("client", "rate_limit_local", 429, "requests", "rate_limit_exceeded", False, False)
     CLIENT_GONE = Facets("client", "cancelled", 499, "server_error", "client_closed_request", False, False)
 
     # The upstream refused the request itself: status, code and message of the provider are kept by the raiser.

@@ -91,7 +91,8 @@ class Walk:
 
     def first(self, now_s: float, chance: float) -> Ask:
         """Whom to ask first. Raises GatewayError CIRCUIT_OPEN or NO_HEALTHY_UPSTREAM (503) where nobody may be
-        called, here and in the fallbacks, with the time to wait."""
+        called, here and in the fallbacks, with the time to wait; OVERLOADED where that is only because of bounds on
+        calls under way, and may be asked again."""
         ask = self._next(now_s, chance)
         if ask is None:
             raise self._nobody(now_s)
@@ -196,6 +197,10 @@ class Walk:
 
     def _nobody(self, now_s: float) -> GatewayError:
         group = self.group
+        if any(deployment.state.why_not(now_s) == "full" for deployment in group.deployments):
+            return GatewayError(
+                ErrorKind.OVERLOADED, "Every deployment of this model has all it may have to do.", retry_after_s=1
+            )
         wait_s = max(1.0, min(deployment.state.free_at_s(now_s) for deployment in group.deployments) - now_s)
         if len(group.deployments) == 1:
             provider = group.deployments[0].provider

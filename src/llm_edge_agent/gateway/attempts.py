@@ -19,6 +19,7 @@ from llm_edge_agent.dialects.rate_limits import reset_after_s
 from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import let_go
 from llm_edge_agent.gateway.fleet import Upstream
+from llm_edge_agent.gateway.gate import Gate
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.replies import relayed_headers
 from llm_edge_agent.http.client import UpstreamAnswer
@@ -111,7 +112,8 @@ async def attempt(
 class Attempts:
     """Tries one deployment after the other until one answers, as `core.walk` decides."""
 
-    def __init__(self, *, max_retries: int) -> None:
+    def __init__(self, gate: Gate, *, max_retries: int) -> None:
+        self._gate = gate
         self._max_retries = max_retries
 
     async def until_answered(
@@ -127,7 +129,7 @@ class Attempts:
             target.state.budget.called()
         else:
             walk = self._walk(miss, deadline_s)
-            target = walk.first(monotonic(), _chance()).deployment
+            target = await self._first(walk)
             exchange.route_line = route_line(walk, target)
         while True:
             try:
@@ -146,6 +148,28 @@ class Attempts:
             exchange.route_line = route_line(walk, target)
             exchange.warnings = warnings
             exchange.ttft_s = None
+
+    async def enter(self, target: Deployment) -> None:
+        """Waits until the gate lets one more call in. The try that begins then must leave it. Raises GatewayError."""
+        if self._gate.enter():
+            return
+        await self._gate.wait()
+        if not target.state.callable(monotonic()):  # its breaker opened meanwhile, or others were quicker
+            self._gate.leave(target.state)
+            raise GatewayError(
+                ErrorKind.NO_HEALTHY_UPSTREAM, f"'{target.provider}' cannot be called any more.", retry_after_s=1
+            )
+
+    async def _first(self, walk: Walk) -> Deployment:
+        """Whom to ask first; where all are at their bounds, as soon as one is not."""
+        until_s = self._gate.until_s()
+        while True:
+            try:
+                return walk.first(monotonic(), _chance()).deployment
+            except GatewayError as error:
+                if error.kind is not ErrorKind.OVERLOADED:
+                    raise
+            await self._gate.room([each.state for each in walk.group.deployments], until_s)
 
     async def _next(self, walk: Walk, error: GatewayError) -> Ask | None:
         """Whom to ask after `error`, once it is time."""

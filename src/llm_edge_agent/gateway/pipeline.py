@@ -21,6 +21,7 @@ from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.limits import RateLimiter
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
 from llm_edge_agent.dialects.endpoint import Answer, Endpoint, Prepared, Translator
@@ -30,6 +31,7 @@ from llm_edge_agent.gateway.exchange import Attempt, Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
 from llm_edge_agent.gateway.fleet import Fleet, Upstream
 from llm_edge_agent.gateway.flight import Flight, Flights, Seat, Tee
+from llm_edge_agent.gateway.gate import Gate
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.pipeline_settings import PipelineSettings
 from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
@@ -72,7 +74,9 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._fleet = fleet
-        self._attempts = Attempts(max_retries=settings.max_retries)
+        self.gate = Gate(settings.bounds)
+        self._attempts = Attempts(self.gate, max_retries=settings.max_retries)
+        self.limiter = RateLimiter(*settings.rate_limit) if settings.rate_limit is not None else None
         self._pool = pool
         self._answers = answers
         self._prompt_caching = prompt_caching
@@ -90,9 +94,12 @@ class Pipeline:
     def adopt(self, settings: PipelineSettings, fleet: Fleet) -> None:
         """From the next request on. Those under way keep the fleet they began with; what was remembered of requests
         (docs/adr/0005) is forgotten. How answers look stays as it was."""
-        self._settings = settings
+        before, self._settings = self._settings, settings
         self._fleet = fleet
-        self._attempts = Attempts(max_retries=settings.max_retries)
+        self.gate.adopt(settings.bounds)
+        self._attempts = Attempts(self.gate, max_retries=settings.max_retries)
+        if settings.rate_limit != before.rate_limit:
+            self.limiter = RateLimiter(*settings.rate_limit) if settings.rate_limit is not None else None
         for door in self._doors.values():
             door.forget()
 
@@ -191,6 +198,8 @@ class Pipeline:
         replay = stored.replay(endpoint) if stored is not None else None
         if stored is None or replay is None or stored.fresh_until_s < received_s:
             return None
+        if self.limiter is not None and self.limiter.take(before.key_id, received_s):
+            return None  # the long way refuses it
         exchange = before.renewed(self._ids.next(), received_s)
         exchange.stream = admitted.call.stream
         exchange.requested_model = admitted.shown_model
@@ -365,8 +374,10 @@ class Pipeline:
         exchange.model = target.model.id if target.model.known else None
         if not prepared.breakpoints:
             trial = None
+        await self._attempts.enter(target)
         began_s = monotonic()
         tried = target.state.begin(began_s, stream=call.stream, tokens=len(call.body.raw) // CHARACTERS_PER_TOKEN)
+        tried.on_end = self.gate.leave
         record = Attempt(upstream.name, target.upstream_model, began_s)
         exchange.attempts = (*exchange.attempts, record)
         timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_edge_agent.core.cache_policy import Policies
+from llm_edge_agent.gateway.gate import Bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,3 +20,6 @@ class PipelineSettings:
     response_metadata: Literal["body", "headers", "off"]
     total_timeout_s: float
     max_retries: int
+    bounds: Bounds
+    rate_limit: tuple[int, int] | None
+    """Requests a minute and burst, per key; None: no limit."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from llm_edge_agent.core.access import ANYONE, Keyring, Principal, presented_credentials
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
+from llm_edge_agent.core.limits import RateLimiter
 from llm_edge_agent.dialects import CHAT as CHAT_ENDPOINT
 from llm_edge_agent.dialects import ENDPOINTS
 from llm_edge_agent.dialects.endpoint import Endpoint
@@ -187,9 +188,16 @@ class GatewayHandler:
         if self.draining and route.counted:
             error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.", retry_after_s=1)
             return self._turn_away(route, exchange, error)
+        limiter = self._pipeline.limiter
+        if limiter is not None and route.endpoint in ENDPOINTS:
+            wait_s = limiter.take(exchange.key_id, request.received_s)
+            if wait_s:
+                return self._turn_away(route, exchange, _limited(limiter, wait_s), limiter)
         return None
 
-    def _turn_away(self, route: Route, exchange: Exchange, error: GatewayError) -> Complete:
+    def _turn_away(
+        self, route: Route, exchange: Exchange, error: GatewayError, limiter: RateLimiter | None = None
+    ) -> Complete:
         if route.counted:
             exchange.end(error.status, error.kind)
         lines = b""
@@ -197,6 +205,8 @@ class GatewayHandler:
             lines = b"allow: %b\r\n" % ", ".join(route.methods).encode()
             if error.status == 426:
                 lines += b"upgrade: HTTP/1.1\r\n"
+        if limiter is not None:
+            lines += _limit_lines(limiter, exchange)
         return error_reply(
             error,
             exchange.request_id,
@@ -299,6 +309,23 @@ def _unauthenticated(request: Request) -> GatewayError:
         ErrorKind.UNAUTHENTICATED,
         "You didn't provide an API key. Send it in an Authorization header: 'Authorization: Bearer YOUR_KEY'.",
         code="missing_api_key",
+    )
+
+
+def _limited(limiter: RateLimiter, wait_s: float) -> GatewayError:
+    return GatewayError(
+        ErrorKind.RATE_LIMITED,
+        f"Rate limit reached for this key: {limiter.per_minute} requests a minute. Try again in {wait_s:.3f} s.",
+        retry_after_s=wait_s,
+    )
+
+
+def _limit_lines(limiter: RateLimiter, exchange: Exchange) -> bytes:
+    """As OpenAI tells its own."""
+    full_in_s = limiter.full_in_s(exchange.key_id, exchange.started_s)
+    return (
+        b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: %dms\r\n"
+        % (limiter.per_minute, full_in_s * 1000)
     )
 
 

@@ -264,6 +264,7 @@ GAUGE_HELP = {
     "llm_edge_upstream_connections": "Connections to providers, by state.",
     "llm_edge_config_reload_success": "Whether the last reload of the configuration succeeded.",
     "llm_edge_config_last_reload_timestamp_seconds": "When the configuration was last read with success.",
+    "llm_edge_queued_requests": "Requests that wait for their turn to be sent to a provider.",
     "llm_edge_circuit_state": "Circuit breakers, a provider's worst: 0 closed, 1 half-open, 2 open.",
     "llm_edge_log_lines_dropped": "Log lines lost because their reader was too slow or gone.",
     "llm_edge_worker_restarts_total": "Worker processes that died and were replaced.",

@@ -92,6 +92,7 @@ KEPT_ELSEWHERE = (
         "llm_edge_upstream_reconnects_total",
         "Requests sent again because the provider had closed the idle connection they went out on.",
     ),
+    ("llm_edge_shed_total", "Requests turned away because the queue for providers was full or too slow."),
     ("llm_edge_ledger_rows_total", "Requests written to the ledger."),
     ("llm_edge_ledger_rows_lost_total", "Requests that could not be written to the ledger."),
     ("llm_edge_ledger_errors_total", "Failures to write to the ledger."),
