@@ -111,8 +111,9 @@ def upstream(tokens_per_s: float) -> Process:
     return Process([sys.executable, "-m", "bench.load.upstream", str(port), str(tokens_per_s)], port)
 
 
-def gateway(upstream_port: int) -> Process:
-    """The gateway as `serve` starts it: metrics, logs, cache, ids, cost, all on; only addresses are set."""
+def gateway(upstream_port: int, settings: dict[str, str] | None = None) -> Process:
+    """The gateway as `serve` starts it: metrics, logs, cache, ids, cost, all on; only addresses are set, and what
+    `settings` say."""
     port = free_port()
     env = {
         "HOST": "127.0.0.1",
@@ -122,6 +123,7 @@ def gateway(upstream_port: int) -> Process:
         "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
         "ANTHROPIC_API_KEY": "sk-bench",
         "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
+        **(settings or {}),
     }
     return Process([sys.executable, "-m", "llm_edge_agent", "serve"], port, env=env)
 

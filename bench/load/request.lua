@@ -1,6 +1,8 @@
--- One completion per request: TARGET is the path, MODEL the model. BODY_BYTES sets its size; UNIQUE=1 makes every request different (a cache miss).
+-- One completion per request: TARGET is the path, MODEL the model. BODY_BYTES sets its size; UNIQUE=1 makes every request different (a cache miss);
+-- CYCLE=N goes round N of them.
 local size = tonumber(os.getenv("BODY_BYTES") or "600")
 local unique = os.getenv("UNIQUE") == "1"
+local cycle = tonumber(os.getenv("CYCLE") or "0")
 local stream = os.getenv("STREAM") == "1" and "true" or "false"
 local path = os.getenv("TARGET") or "/v1/chat/completions"
 
@@ -20,5 +22,6 @@ local counter = 0
 function request()
   counter = counter + 1
   local number = unique and string.format("%012d", counter + math.floor(os.clock() * 1e6) * 1000000) or "1"
+  if cycle > 0 then number = string.format("%012d", counter % cycle) end
   return wrk.format("POST", path, headers, head .. middle .. number .. tail)
 end
