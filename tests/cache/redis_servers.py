@@ -208,7 +208,10 @@ def redis_sentinels(folder: Path) -> Iterator[Watched]:
 async def strange_server(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[str]:
     """Something that listens where Redis should and says `answer(what it read)`; None: it closes. Yields its URL."""
 
+    open_writers: set[asyncio.StreamWriter] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 said = answer(data)
@@ -223,3 +226,7 @@ async def strange_server(answer: Callable[[bytes], bytes | None]) -> AsyncIterat
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for writer in open_writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
