@@ -183,7 +183,12 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
         peers=(lambda: [peer.facts for peer in seat.peers()]) if seat is not None else list,
     )
     ledger = _ledger(config, metrics, logs.redactor.clean)
-    observers = (metrics.observe, logs.access, *exporting.observers, *([ledger.observe] if ledger is not None else []))
+    observers = (
+        metrics.observe,
+        *([logs.access] if config.log_requests else []),
+        *exporting.observers,
+        *([ledger.observe] if ledger is not None else []),
+    )
     cache_admin = CacheAdmin(
         answers,
         pipeline,

@@ -150,6 +150,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert table.returncode == 0
     assert "byte for byte" in table.stdout
     assert "differs" not in table.stdout
+    assert table.stderr == ""
     document = call(tmp_path, "doctor", "fidelity", "--json")
     found: Any = json.loads(document.stdout)
     assert (document.returncode, found["same"]) == (0, True)

@@ -113,6 +113,29 @@ for key in ("guessed", "simulated-key", os.environ["OPENAI_API_KEY"]):
 """
 
 
+FAILS = """
+import openai
+with openai.OpenAI(max_retries=0, timeout=20) as sdk:
+    try:
+        sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": "[[sim: status=500]]"}])
+    except openai.InternalServerError as error:
+        print("failed")
+"""
+
+
+def test_the_terminal_is_the_childs_also_where_requests_fail(tmp_path: Path) -> None:
+    (tmp_path / "mock").mkdir()
+    with program(tmp_path / "mock", "mock", "--port", "0", *FAST) as simulator:
+        urls = base_urls(simulator.wait_for("ANTHROPIC_BASE_URL="))
+        quiet = call(tmp_path, "run", "--", sys.executable, "-c", FAILS, **keys(**urls, MAX_RETRIES="0"))
+        asked = call(
+            tmp_path, "--log-level", "info", "run", "--", sys.executable, "-c", FAILS, **keys(**urls, MAX_RETRIES="0")
+        )
+    assert (quiet.stdout, asked.stdout) == ("failed\n", "failed\n")
+    assert "chat/completions" not in quiet.stderr
+    assert "chat/completions" in asked.stderr
+
+
 def test_nobody_else_on_the_machine_may_use_it(tmp_path: Path) -> None:
     done = call(tmp_path, "run", "--mock", "--", sys.executable, "-c", STRANGER, OPENAI_API_KEY=CANARY)
     assert (done.returncode, done.stdout.split()) == (0, ["401", "401", "200"])

@@ -31,6 +31,7 @@ def simulated_config(simulator: RunningSimulator) -> AppConfig:
         port=0,
         metrics_port=0,
         log_level="error",
+        log_requests=False,
         providers=(
             ProviderConfig(name="openai", dialect="openai", base_url=simulator.url_openai, api_key=key),
             ProviderConfig(

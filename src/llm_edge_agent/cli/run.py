@@ -55,8 +55,15 @@ def _quiet(config: "AppConfig", options: Options) -> "AppConfig":
     """The same gateway for one child: on a free loopback port, quiet unless told otherwise."""
     for warning in config.warnings:
         warn(warning)
-    level = config.log_level if options.log_level is not None else "error"
-    return dataclasses.replace(config, host="127.0.0.1", port=0, metrics_port=0, log_level=level)
+    asked = options.log_level is not None
+    return dataclasses.replace(
+        config,
+        host="127.0.0.1",
+        port=0,
+        metrics_port=0,
+        log_level=config.log_level if asked else "error",
+        log_requests=asked,
+    )
 
 
 def private(config: "AppConfig", key: str, *, simulated: bool) -> "AppConfig":

@@ -233,6 +233,9 @@ class AppConfig:
     ledger_max_bytes: int = 512 * 1024 * 1024
     ledger_max_days: int = 90
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_requests: bool = True
+    """Whether requests are logged at all. No setting: a gateway inside another program's command leaves the terminal to
+    that program, its failed requests included."""
     log_format: Literal["json", "text", "auto"] = "auto"
     """auto: text on a terminal, else JSON."""
     metrics_enabled: bool = True
