@@ -191,6 +191,14 @@ async def test_sampling(tmp_path: Path, sampler: SamplerName, spans: int) -> Non
         assert len(collector.spans) == spans
 
 
+async def test_a_number_beyond_all_bounds_costs_nobody_their_spans(tmp_path: Path) -> None:
+    async with traced_gateway(tmp_path, ANSWERS) as (gateway, collector):
+        for members in ({"max_tokens": 10**30}, {"seed": -(10**20)}, {"top_k": 10**400}, {}):
+            assert (await gateway.chat(ask(str(len(str(members))), **members))).status == 200
+        await eventually(lambda: len(collector.spans) == 4 * 3)
+        assert gateway.metric("llm_edge_traces_dropped_total") == 0
+
+
 async def test_the_collectors_own_headers_compression_and_names(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "common_headers": Secret("api-key=s3cret,x-team=a%20b"),

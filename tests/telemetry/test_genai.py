@@ -32,6 +32,7 @@ def asked(**members: Any) -> dict[str, Any]:
         ({"text": {"format": {"type": "json_object"}}}, {"gen_ai.output.type": "json"}),
         ({"text": {"format": {"type": "text"}}, "response_format": "odd"}, {}),
         ({"max_tokens": True, "temperature": "hot", "seed": None}, {}),
+        ({"max_tokens": 1 << 63, "seed": -(1 << 63), "temperature": 10**400}, {"seed": -(1 << 63)}),
         ({"messages": [{"role": "user", "content": "secret"}], "user": "me", "model": "m"}, {}),
     ],
 )

@@ -48,6 +48,8 @@ _TEXTS = {
     "service_tier": "openai.request.service_tier",
 }
 _MAX_TEXT = 64
+_BEYOND = 1 << 63
+"""Numbers of this size have no place in an attribute. A client may send them all the same."""
 
 Attributes = dict[str, "str | int | float | bool | list[str]"]
 
@@ -68,7 +70,7 @@ def request_attributes(body: Mapping[str, Any]) -> Attributes:
     found: Attributes = {}
     for member, (name, kind) in _NUMBERS.items():
         value = _number(body.get(member))
-        if value is not None:
+        if value is not None and -_BEYOND <= value < _BEYOND:
             found[name] = kind(value)
     if found.get("gen_ai.request.choice.count") == 1:
         del found["gen_ai.request.choice.count"]

@@ -42,7 +42,7 @@ class Traces:
         """`max_queue`, `max_batch` and `delay_s` as OTEL_BSP_* say, in exchanges. `spawn` starts a task and
         keeps it."""
         self.dropped = 0
-        """Sampled exchanges that found the queue full."""
+        """Sampled exchanges that found the queue full, or could not be encoded."""
         self._exporter = exporter
         self._resource = resource
         self._scope = scope
@@ -98,7 +98,11 @@ class Traces:
         for number in range(min(len(self._waiting), self._max_batch)):
             if number and number % SLICE == 0:
                 await asyncio.sleep(0)
-            scoped.spans.extend(builder.spans(self._waiting.popleft()))
+            recorded = self._waiting.popleft()
+            try:
+                scoped.spans.extend(builder.spans(recorded))
+            except (ValueError, TypeError):  # what protobuf cannot write: one request's loss, not that of all others
+                self.dropped += 1
         await self._exporter.send(request.SerializeToString())
 
     async def close(self, timeout_s: float) -> None:
