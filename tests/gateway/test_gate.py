@@ -1,4 +1,5 @@
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -91,3 +92,27 @@ async def test_other_bounds_let_the_queue_in() -> None:
     busy.adopt(Bounds(2, 1, 1.0))
     await waiting
     assert busy.inside == 2
+
+
+async def test_who_leaves_while_another_makes_room_is_passed_over() -> None:
+    busy = gate()
+    busy.enter()
+    first, second = (asyncio.ensure_future(busy.wait()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    busy.leave(STATE)  # before the first has heard of it
+    await second
+    await asyncio.wait([first])
+    assert (first.cancelled(), busy.inside, busy.waiting) == (True, 1, 0)
+
+
+async def test_room_at_a_deployment_that_its_finder_leaves_is_told_to_the_next() -> None:
+    busy = gate()
+    busy.enter()
+    first, second = (asyncio.ensure_future(busy.room([STATE], monotonic() + 5)) for _ in range(2))
+    await asyncio.sleep(0)
+    busy.leave(STATE)
+    first.cancel()
+    async with asyncio.timeout(1):
+        await second
+    assert (first.cancelled(), busy.waiting) == (True, 0)

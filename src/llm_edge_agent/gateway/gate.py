@@ -64,7 +64,7 @@ class Gate:
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 self._give_back()  # it was let in in the very moment it left
-            else:
+            elif turn in self._line:  # else it was passed over already
                 self._line.remove(turn)
             if isinstance(error, TimeoutError):
                 raise self._turned_away() from None
@@ -73,6 +73,10 @@ class Gate:
     def leave(self, state: DeploymentState) -> None:
         """A call has ended."""
         self._give_back()
+        self._call(state)
+
+    def _call(self, state: DeploymentState) -> None:
+        """Tells the first of those who wait for a deployment that there is room."""
         line = self._lines.get(state)
         while line:
             turn = line.popleft()
@@ -91,8 +95,13 @@ class Gate:
         try:
             async with asyncio.timeout(max(0.0, until_s - monotonic())):
                 await turn
-        except TimeoutError:
-            raise self._turned_away() from None
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                for state in states:  # the room it was told of is another's now
+                    self._call(state)
+            if isinstance(error, TimeoutError):
+                raise self._turned_away() from None
+            raise
         finally:
             self._at_deployments -= 1
             for state in states:
