@@ -78,3 +78,17 @@ def test_the_readme_names_commands_that_exist() -> None:
     assert {"demo", "test"} <= used <= targets
     links = re.findall(r"\]\(((?!http)[^)#]+)", readme)
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_decision_records_are_numbered_without_gaps_and_all_listed() -> None:
+    folder = ROOT / "docs" / "adr"
+    records = sorted(folder.glob("[0-9]*.md"))
+    titles = [record.read_text("utf-8").partition("\n")[0].removeprefix("# ") for record in records]
+    numbers = [
+        (int(record.name[:4]), int(title.partition(".")[0])) for record, title in zip(records, titles, strict=True)
+    ]
+    assert numbers == [(number, number) for number in range(1, len(records) + 1)]
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\((.+)\)$", (folder / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert [(f"{number}. {title}", name) for number, title, name in listed] == [
+        (title, record.name) for title, record in zip(titles, records, strict=True)
+    ]

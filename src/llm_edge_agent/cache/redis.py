@@ -2,7 +2,7 @@
 
 Every key is `llm-edge-agent:<version>:<digest>`; every key expires. Lookups are MGETs, one for each turn of the event
 loop; writes are pipelines in the background (`redis_link.py`). redis-py is asked where a master or a slot is, in the
-background; what a request waits for goes through hiredis alone (docs/adr/0010).
+background; what a request waits for goes through hiredis alone (docs/adr/0011).
 """
 
 import asyncio
