@@ -16,7 +16,7 @@ from llm_edge_agent.config.redis_address import redis_address
 from tests.cache.redis_servers import RedisServer, strange_server
 
 BUDGET_S = 0.15
-SLACK_S = 0.25
+SLACK_S = 0.6
 """What a loaded machine may add."""
 
 
@@ -86,7 +86,7 @@ async def test_a_server_that_is_frozen_costs_its_budget_once(server: RedisServer
     assert not link.up
     value, took_s = await timed(link.get(b"key"))
     assert value is None
-    assert took_s < 0.05
+    assert took_s < BUDGET_S / 2
     await asyncio.sleep(0.3)
     assert not link.up, "a probe that is not answered in time is no success"
     server.thaw()
