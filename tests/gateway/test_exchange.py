@@ -30,6 +30,13 @@ def test_a_renewed_exchange_shares_the_caller_and_nothing_else() -> None:
     assert seen == [first, second]
 
 
+def test_who_was_chosen_is_told_without_the_name_of_its_header() -> None:
+    exchange = Exchange("id", "chat", "POST", "/x", 0.0, Principal("t", None), ())
+    assert exchange.chosen is None
+    exchange.route_line = b"x-llm-edge-route: openai/gpt-5.5; group=smart; by=failover; try=2\r\n"
+    assert exchange.chosen == "openai/gpt-5.5; group=smart; by=failover; try=2"
+
+
 def test_ids_are_unique_and_plain() -> None:
     one, other = RequestIds(), RequestIds()
     made = [ids.next() for ids in (one, other) for _ in range(100)]

@@ -48,6 +48,7 @@ class Finished:
     saved_picodollars: int = 0
     prompt_cache: PromptCacheEffect = NO_EFFECT
     attempts: tuple[FinishedAttempt, ...] = (ATTEMPT,)
+    chosen: str | None = None
     error: ErrorKind | None = None
     traced: Traced | None = None
     upstream_status: int | None = 200

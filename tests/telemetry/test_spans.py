@@ -49,6 +49,7 @@ def test_a_request_its_call_and_its_attempts() -> None:
         ),
         cost_picodollars=1_500_000_000,
         key_id="1a2b3c4d",
+        chosen="anthropic/claude-sonnet-5; group=smart; by=failover; try=2",
         attempts=(
             Tried("openai", "gpt-5.5", 1.1, 1.2, 503, ErrorKind.UPSTREAM_OVERLOADED),
             Tried("anthropic", "claude-sonnet-5", 1.25, 3.0, 200, None),
@@ -87,6 +88,7 @@ def test_a_request_its_call_and_its_attempts() -> None:
         "llm_edge.requested_model": "smart",
         "llm_edge.cost_usd": 0.0015,
         "llm_edge.attempts": 2,
+        "llm_edge.route": "anthropic/claude-sonnet-5; group=smart; by=failover; try=2",
     }
     assert [(event.name, attributes(list(event.attributes))) for event in server.events] == [
         ("llm_edge.cache.lookup", {"llm_edge.cache.status": "miss"})

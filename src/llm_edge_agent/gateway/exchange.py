@@ -102,6 +102,10 @@ class Exchange:
     def key_id(self) -> str | None:
         return self.principal.key_id
 
+    @property
+    def chosen(self) -> str | None:
+        return self.route_line.partition(b": ")[2].decode("ascii").rstrip() or None
+
     def note_end(self, record: Attempt) -> None:
         """An attempt is over: observers are told of the time that went into each, so before the exchange ends."""
         record.ended_s = monotonic()

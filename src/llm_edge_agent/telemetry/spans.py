@@ -98,6 +98,8 @@ class SpanBuilder:
             attributes["llm_edge.cost_usd"] = exchange.cost_picodollars / PICODOLLARS_PER_USD
         if exchange.attempts:
             attributes["llm_edge.attempts"] = len(exchange.attempts)
+        if exchange.chosen is not None:
+            attributes["llm_edge.route"] = exchange.chosen
         if exchange.error is not None:
             attributes["error.type"] = error_type(exchange.error, exchange.status)
             if exchange.status >= 500 or exchange.error is ErrorKind.STREAM_INTERRUPTED:
