@@ -53,6 +53,7 @@ class Bench:
     async def gateway(self, upstream: ScriptedUpstream | str, **changes: Any) -> RunningGateway:
         url = upstream if isinstance(upstream, str) else upstream.url
         log_path = str(self._folder / f"gateway-{len(self.gateways)}.log")
+        changes.setdefault("ledger_path", f"{log_path}.ledger")
         gateway = await self._stack.enter_async_context(running(gateway_config(url, **changes), log_path))
         self.gateways.append(gateway)
         return gateway
@@ -74,6 +75,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     for gateway in bench.gateways:
         _search_log(gateway.log(), bench.internal_errors)
         _search_answers(bytes(gateway.sent))
+        _search_books(gateway)
     for upstream in bench.upstreams:
         _search_requests(upstream)
 
@@ -92,6 +94,16 @@ def _search_answers(sent: bytes) -> None:
     for canary in CANARY_KEYS:
         assert canary.encode() not in sent
     assert b"Traceback" not in sent
+
+
+def _search_books(gateway: RunningGateway) -> None:
+    """Metrics and ledger, as the closed gateway left them."""
+    ledger = gateway.state.ledger
+    assert ledger is not None
+    assert (ledger.lost, ledger.errors) == (0, 0)
+    books = gateway.state.metrics.render(None)[0] + Path(gateway.state.config.ledger_path or "").read_bytes()
+    for canary in (*CANARY_KEYS, *CANARY_TEXTS):
+        assert canary.encode() not in books
 
 
 def _search_requests(upstream: ScriptedUpstream) -> None:
