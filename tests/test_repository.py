@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,20 @@ def test_decision_records_are_numbered_without_gaps_and_all_listed() -> None:
     assert [(f"{number}. {title}", name) for number, title, name in listed] == [
         (title, record.name) for title, record in zip(titles, records, strict=True)
     ]
+
+
+def test_the_locks_agree() -> None:
+    """The image has what runtime.txt has and the extra's packages; runtime.txt has what pyproject.toml asks for."""
+
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^([a-z0-9-]+==\S+)", (ROOT / "requirements" / name).read_text("utf-8"), re.MULTILINE))
+
+    def names(asked: list[str]) -> set[str]:
+        return {re.split(r"[<>=]", line)[0].lower() for line in asked}
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    runtime, container = pins("runtime.txt"), pins("container.txt")
+    assert names(project["dependencies"]) <= names(list(runtime))
+    extra = names(project["optional-dependencies"]["otel"])
+    assert runtime <= container
+    assert {pin.partition("==")[0] for pin in container - runtime} == extra | {"protobuf"}

@@ -1,8 +1,8 @@
 """L2 on Redis or Valkey: one server, the master that Sentinels name, or a cluster.
 
 Every key is `llm-edge-agent:<version>:<digest>`; every key expires. Lookups are MGETs, one for each turn of the event
-loop; writes are pipelines in the background (`redis_link.py`). redis-py is asked where a master or a slot is, in the
-background; what a request waits for goes through hiredis alone (docs/adr/0011).
+loop; writes are pipelines in the background (`redis_link.py`), and so are the questions where a master or a slot is
+(`redis_discovery.py`). No client library: hiredis parses, the rest is ours (docs/adr/0011).
 """
 
 import asyncio
