@@ -116,6 +116,18 @@ async def test_a_public_address_without_keys_is_a_warning(simulator: RunningSimu
     assert await problems(guarded) == []
 
 
+async def test_a_ledger_that_cannot_be_written_is_a_problem(simulator: RunningSimulator, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    other.write_text("something else, and long enough to look like the head of a database file, if anybody looks")
+    for path, detail in ((other, "not a database"), (other / "ledger.db", "cannot be written")):
+        (found,) = await problems(replace(config_for(simulator), ledger_path=str(path)))
+        assert (found.subject, found.check, found.verdict) == ("ledger", "LEDGER_PATH", "problem")
+        assert detail in found.detail
+    good = replace(config_for(simulator), ledger_path=str(tmp_path / "new" / "ledger.db"))
+    assert await problems(good) == []
+    assert not (tmp_path / "new").exists()
+
+
 async def test_aliases_that_lead_astray(simulator: RunningSimulator) -> None:
     table = table_from_document(model_document())
     retired = next(model.id for model in table.models if model.status == "retired" and model.provider == "openai")

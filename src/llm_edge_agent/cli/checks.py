@@ -3,7 +3,7 @@
 import asyncio
 
 from llm_edge_agent.cli.findings import Finding
-from llm_edge_agent.cli.local_checks import check_access, check_aliases, check_listeners
+from llm_edge_agent.cli.local_checks import check_access, check_aliases, check_ledger, check_listeners
 from llm_edge_agent.cli.provider_checks import check_provider
 from llm_edge_agent.cli.shared_cache_checks import check_shared_cache
 from llm_edge_agent.config import AppConfig
@@ -35,6 +35,7 @@ async def examine(config: AppConfig) -> list[Finding]:
     findings += await check_listeners(config)
     findings += await check_shared_cache(config.cache)
     findings += check_access(config)
+    findings += check_ledger(config)
     findings += check_aliases(config)
     findings += [
         Finding(subject="configuration", check="settings", verdict="warning", detail=warning)

@@ -1,7 +1,10 @@
-"""Whether this machine and this configuration are in order: ports, access, aliases."""
+"""Whether this machine and this configuration are in order: ports, access, ledger, aliases."""
 
 import asyncio
+import os
 import socket
+import sqlite3
+from pathlib import Path
 
 from llm_edge_agent.cli.addresses import is_loopback, listen_failure, reachable_url
 from llm_edge_agent.cli.findings import Finding, Verdict
@@ -13,6 +16,7 @@ from llm_edge_agent.data import model_document
 from llm_edge_agent.http.deadlines import running_sweep
 from llm_edge_agent.http.origins import Origin, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
+from llm_edge_agent.telemetry.ledger_file import NoLedgerError, open_to_read
 
 
 async def check_listeners(config: AppConfig) -> list[Finding]:
@@ -65,6 +69,31 @@ def check_access(config: AppConfig) -> list[Finding]:
             verdict="warning",
             detail=f"no keys, though {config.host or '*'} is not a loopback address",
             advice="Set API_KEYS, or HOST=127.0.0.1.",
+        )
+    ]
+
+
+def check_ledger(config: AppConfig) -> list[Finding]:
+    """Whether requests can be written down where they shall be. Makes nothing."""
+    if config.ledger_path is None:
+        return []
+    path = Path(config.ledger_path)
+    problem = None
+    if path.exists():
+        try:
+            open_to_read(str(path)).close()
+        except (NoLedgerError, sqlite3.Error, OSError) as error:
+            problem = str(error)
+    place = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if problem is None and (not os.access(place, os.W_OK) or (place != path and not place.is_dir())):
+        problem = f"{place} cannot be written"
+    return [
+        Finding(
+            subject="ledger",
+            check="LEDGER_PATH",
+            verdict="ok" if problem is None else "problem",
+            detail=f"{path}: {problem}" if problem is not None else str(path),
+            advice="Name another file, or let the gateway write there." if problem is not None else "",
         )
     ]
 
