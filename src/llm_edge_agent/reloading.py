@@ -52,6 +52,11 @@ RELOADED = frozenset(
 )
 """Fields of `AppConfig` that a running gateway takes over."""
 
+LOOK_MS = 5000
+"""The file is looked at so often also where nobody tells of changes, as on some network mounts."""
+START_S = 1.0
+"""How long a start may take from reading the file to watching it."""
+
 _log = logging.getLogger("llm_edge_agent.reload")
 
 
@@ -113,7 +118,18 @@ class Reloader:
             return
         path = Path(self._state.config.config_file)
         content = await asyncio.to_thread(_content, path)
-        async for _ in awatch(path.parent, stop_event=stopping, recursive=False, step=200, raise_interrupt=False):
+        if await asyncio.to_thread(_changed_since, path, self._last_unix_s - START_S):
+            await self.reload()  # between the start, which read it, and now
+        changes = awatch(
+            path.parent,
+            stop_event=stopping,
+            recursive=False,
+            step=200,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        )
+        async for _ in changes:
             found = await asyncio.to_thread(_content, path)
             if found and found != content:
                 content = found
@@ -126,3 +142,10 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def _changed_since(path: Path, unix_s: float) -> bool:
+    try:
+        return path.stat().st_mtime > unix_s
+    except OSError:
+        return False

@@ -198,3 +198,39 @@ async def test_sighup_under_load_drops_nothing_and_a_changed_file_is_noticed(ben
     finally:
         command.process.terminate()
         await command.exit_code()
+
+
+async def test_a_worker_that_takes_the_place_of_a_dead_one_has_the_newest_configuration(
+    bench: Bench, tmp_path: Path
+) -> None:
+    upstream = await bench.upstream(WELL)
+    folder = tmp_path / "served"
+    folder.mkdir()
+    file = folder / "llm-edge-agent.yaml"
+    file.write_text(FILE % MODEL)
+    command = Command(folder, upstream.url)
+    command.environment["WORKERS"] = "2"
+    await command.start()
+    try:
+
+        async def all_ask_for(model: str) -> bool:
+            before = upstream.calls
+            for number in range(16):  # each on a connection of its own: the kernel spreads them over the workers
+                await command.status(request_bytes(ask(f"{number} {time.monotonic()}", model="smart")))
+            return {received.json["model"] for received in upstream.received[before:]} == {model}
+
+        async def until_all_ask_for(model: str) -> None:
+            deadline_s = time.monotonic() + 10
+            while not await all_ask_for(model):
+                assert time.monotonic() < deadline_s, command.log
+                await asyncio.sleep(0.1)
+
+        file.write_text(FILE % "gpt-4.1")
+        await until_all_ask_for("gpt-4.1")
+        (line,) = Path(f"/proc/{command.process.pid}/task/{command.process.pid}/children").read_text().splitlines()
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+        await eventually(lambda: "restarting" in command.log)
+        await until_all_ask_for("gpt-4.1")
+    finally:
+        command.process.terminate()
+        await command.exit_code()
