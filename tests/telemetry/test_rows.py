@@ -6,7 +6,7 @@ from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.telemetry.metrics import Metrics
 from llm_edge_agent.telemetry.rows import MAX_HISTOGRAM_PAIRS, MAX_PAIRS, MAX_UNPROVEN_MODELS
-from tests.telemetry.exchanges import Finished, as_protocol, failed
+from tests.telemetry.exchanges import Finished, Tried, as_protocol, failed
 
 PROVIDERS = ("openai", "anthropic", "groq")
 MODELS = tuple(f"model-{i}" for i in range(900))
@@ -40,7 +40,18 @@ def odd(seed: int) -> Finished:
         ttft_s=pick.choice((None, pick.random())),
         error=kind,
         upstream_status=pick.choice((None, pick.randint(100, 999))),
+        attempts=tuple(_tried(pick, seed) for _ in range(pick.randint(0, 4))),
         warnings=(f"dropped:field-{seed}", pick.choice(("dropped:seed", "changed:top_p"))),
+    )
+
+
+def _tried(pick: random.Random, seed: int) -> Tried:
+    return Tried(
+        provider=pick.choice((*PROVIDERS, f"provider-{seed}")),
+        upstream_model=pick.choice((f"invented-{seed}", pick.choice(MODELS))),
+        ended_s=pick.choice((None, pick.random())),
+        status=pick.choice((None, pick.randint(100, 999))),
+        error=pick.choice((None, *ErrorKind)),
     )
 
 
