@@ -36,8 +36,9 @@ from llm_edge_agent.telemetry.gauges import Published, decode
 from llm_edge_agent.telemetry.ledger import Ledger
 from llm_edge_agent.telemetry.logs import LogSink, configure
 from llm_edge_agent.telemetry.loop_lag import LoopLag
-from llm_edge_agent.telemetry.metrics import Metrics, Totals
+from llm_edge_agent.telemetry.metrics import Metrics
 from llm_edge_agent.telemetry.slots import SlotBlock
+from llm_edge_agent.telemetry.totals import Totals
 
 __all__ = ["AppState", "Totals", "initialize_app_state"]
 

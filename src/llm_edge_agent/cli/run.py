@@ -21,7 +21,7 @@ from llm_edge_agent.cli.options import Options, options_of
 if TYPE_CHECKING:
     from llm_edge_agent.app import AppState
     from llm_edge_agent.config import AppConfig
-    from llm_edge_agent.telemetry.metrics import Totals
+    from llm_edge_agent.telemetry.totals import Totals
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes that shells use for the same."""

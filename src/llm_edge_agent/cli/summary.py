@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from llm_edge_agent.core.pricing import PICODOLLARS_PER_USD
 
 if TYPE_CHECKING:
-    from llm_edge_agent.telemetry.metrics import Totals
+    from llm_edge_agent.telemetry.totals import Totals
 
 
 def dollars(picodollars: int) -> str:

@@ -13,7 +13,6 @@ A slot that is full (65,536 cells beyond what it starts with) counts under `othe
 import platform
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from time import time
 from typing import Any, Literal
@@ -23,14 +22,13 @@ from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import NO_EFFECT, PICODOLLARS_PER_USD, TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.exposition import (
     OPENMETRICS,
     Exemplar,
     Exposition,
     Labels,
-    money,
     negotiate,
     render_gauges,
 )
@@ -44,7 +42,6 @@ from llm_edge_agent.telemetry.families import (
     DURATION,
     L2_CORRUPT,
     L2_ERRORS,
-    LOOKUPS,
     MILLI,
     NONE,
     NS_PER_S,
@@ -63,13 +60,14 @@ from llm_edge_agent.telemetry.families import (
     US_PER_S,
     Families,
     ended_as,
-    family_number,
 )
 from llm_edge_agent.telemetry.gauges import GaugeBook, Merge, Published
+from llm_edge_agent.telemetry.mirrored import Mirrored
 from llm_edge_agent.telemetry.processes import ProcessesCollector
 from llm_edge_agent.telemetry.rows import Rows, preset_keys
 from llm_edge_agent.telemetry.slots import WIDTH_MASK, Cells, SlotBlock
 from llm_edge_agent.telemetry.spending import MOST_TOKENS, tokens_of
+from llm_edge_agent.telemetry.totals import Totals, add_up, cache_counts
 from llm_edge_agent.version import __version__
 
 SPARE_CELLS = 65_536
@@ -80,23 +78,6 @@ _MAX_SPEED = 10**9
 """Thousandths of a token a second: what a provider claims to have made cannot fill the sum of a histogram."""
 
 Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None, int | None]
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Since the start, over every worker: requests to endpoints that complete something. Money in picodollars."""
-
-    requests: int
-    cache_hits: int
-    cache_lookups: int
-    """Requests that the cache was asked for: hits and misses, no bypasses. Those that joined another, or got an
-    expired answer, count as hits."""
-    errors: int
-    """Without those whose client left."""
-    prompt_tokens: int
-    completion_tokens: int
-    cost_picodollars: int
-    saved_picodollars: int
 
 
 class _Moves:
@@ -174,7 +155,7 @@ class Metrics:
         }
         self._exemplars: dict[tuple[int, int], Exemplar] = {}
         """The last request of each bucket of this worker whose trace is recorded."""
-        self._mirrored: list[_Mirrored] = []
+        self._mirrored: list[Mirrored] = []
         self._gauges = GaugeBook()
         self._peers = peers
         self._runtime = CollectorRegistry()
@@ -327,11 +308,11 @@ class Metrics:
     def mirror(self, name: str, count: Callable[[], int]) -> None:
         """A counter that somebody else keeps in this process, by its name in `families.KEPT_ELSEWHERE`. What it grew
         by is moved into this worker's slot whenever gauges are asked, so that it outlives the worker."""
-        self._mirrored.append(_Mirrored(count, self._rows.require(self._families.kept_elsewhere[name])))
+        self._mirrored.append(Mirrored(count, self._rows.require(self._families.kept_elsewhere[name])))
 
     def mirror_evictions(self, tier: Literal["l1", "l2"], reason: str, count: Callable[[], int]) -> None:
         """The same for the entries that left a cache tier. KeyError for a reason that is not in the list."""
-        self._mirrored.append(_Mirrored(count, self._rows.require(self._families.evictions, tier, reason)))
+        self._mirrored.append(Mirrored(count, self._rows.require(self._families.evictions, tier, reason)))
 
     def gauge_values(self) -> dict[str, dict[Labels, float]]:
         """This worker's own gauges."""
@@ -355,55 +336,12 @@ class Metrics:
 
     def totals(self) -> Totals:
         """What a summary at the end of a run shows."""
-        families = self._families
-        requests = errors = hits = lookups = prompt = completion = cost = saved = 0
-        for key, row in self._block.sums().items():
-            number = family_number(key)
-            if number == families.requests.number:
-                endpoint, _, _, status, _, _ = families.requests.values(key)
-                if endpoint in COMPLETION_ENDPOINTS:
-                    requests += row[0]
-                    errors += row[0] if status == "error" else 0
-            elif number == families.cache_lookups.number:
-                (result,) = families.cache_lookups.values(key)
-                hits += row[0] if result in ("hit", "join", "stale") else 0
-                lookups += row[0] if result != "bypass" else 0
-            elif number == families.spend.number:
-                prompt += row[PROMPT_UNCACHED] + row[PROMPT_READ] + row[PROMPT_WRITE]
-                completion += row[COMPLETION_TEXT] + row[COMPLETION_REASONING]
-                cost += money(row, COST)
-                saved += money(row, SAVED)
-        return Totals(requests, hits, lookups, errors, prompt, completion, cost, saved)
+        return add_up(self._families, self._block.sums())
 
     def cache_counts(self) -> dict[str, Any]:
         """What the caches did since the start, over every worker. Money in dollars."""
-        families = self._families
-        lookups = dict.fromkeys(LOOKUPS, 0)
-        tiers: dict[str, dict[str, int]] = {tier: {"hits": 0, "misses": 0} for tier in self._tiers}
-        saved = prompt_saved = prompt_surcharge = 0
-        for key, row in self._block.sums().items():
-            number = family_number(key)
-            if number == families.cache_lookups.number:
-                lookups[families.cache_lookups.values(key)[0]] += row[0]
-            elif number == families.cache_hits.number:
-                tiers[families.cache_hits.values(key)[0]]["hits"] += row[0]
-            elif number == families.cache_misses.number:
-                tiers[families.cache_misses.values(key)[0]]["misses"] += row[0]
-            elif number == families.spend.number:
-                saved += money(row, SAVED)
-                prompt_saved += money(row, PROMPT_SAVED)
-                prompt_surcharge += money(row, PROMPT_SURCHARGE)
         gauges = self._gauges.merged(self._peers() if self._peers is not None else [])
-        for name, what in (("llm_edge_cache_entries", "entries"), ("llm_edge_cache_bytes", "bytes")):
-            for labels, value in gauges.get(name, {}).items():
-                tiers.setdefault(dict(labels)["tier"], {})[what] = int(value)
-        return {
-            "lookups": lookups,
-            "tiers": tiers,
-            "saved_usd": saved / PICODOLLARS_PER_USD,
-            "prompt_cache_saved_usd": prompt_saved / PICODOLLARS_PER_USD,
-            "prompt_cache_surcharge_usd": prompt_surcharge / PICODOLLARS_PER_USD,
-        }
+        return cache_counts(self._families, self._tiers, self._block.sums(), gauges)
 
     def _resolve(self, outcome: Outcome) -> _Moves:
         """The cells of an outcome that was not met before."""
@@ -503,22 +441,6 @@ class Metrics:
         saved = exchange.saved_picodollars
         if saved > 0:
             _add_money(cells, row + SAVED, saved)
-
-
-class _Mirrored:
-    """A count kept elsewhere, and how much of it the slot has."""
-
-    __slots__ = ("_cell", "_count", "_moved")
-
-    def __init__(self, count: Callable[[], int], cell: int) -> None:
-        self._count = count
-        self._cell = cell
-        self._moved = 0
-
-    def move(self, cells: Cells) -> None:
-        count = self._count()
-        cells[self._cell] += count - self._moved
-        self._moved = count
 
 
 def _took_s(attempt: FinishedAttempt) -> float:
