@@ -15,6 +15,9 @@ PREPARED = Prepared(path=b"", body=b"")
 @pytest.mark.parametrize(
     ("members", "cacheable"),
     [
+        ({"store": False, "tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, False),
+        ({"store": False, "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}, 1]}, True),
+        ({"store": False, "tools": "odd"}, True),
         ({"store": False}, True),
         ({"store": False, "previous_response_id": None, "background": False}, True),
         ({}, False),

@@ -4,6 +4,8 @@ What is cached is only what stands on its own: a response that the provider was 
 it stored, is part of a history that the cache cannot see.
 """
 
+from typing import Any
+
 import msgspec
 
 from llm_edge_agent.core.errors import GatewayError
@@ -19,6 +21,11 @@ _KEPT_ELSEWHERE = ("previous_response_id", "conversation", "background", "prompt
 """Members that refer to what the provider keeps: earlier answers, an answer to come, a prompt that may be edited."""
 
 
+def _names_a_container(tool: Any) -> bool:
+    """A container is a machine with a memory: the same request finds it changed. `{"type": "auto"}` is a new one."""
+    return isinstance(tool, dict) and isinstance(tool.get("container"), str)
+
+
 class ResponsesEndpoint(OpenAIEndpoint):
     """`POST /v1/responses`."""
 
@@ -31,7 +38,10 @@ class ResponsesEndpoint(OpenAIEndpoint):
 
     def cacheable(self, call: Call) -> bool:
         value = call.body.value
-        return value.get("store") is False and not any(value.get(member) for member in _KEPT_ELSEWHERE)
+        if value.get("store") is not False or any(value.get(member) for member in _KEPT_ELSEWHERE):
+            return False
+        tools = value.get("tools")
+        return not any(map(_names_a_container, tools if isinstance(tools, list) else ()))
 
     def replay(self, body: bytes) -> Replay | None:
         return responses_replay(body)
