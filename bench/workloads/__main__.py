@@ -24,7 +24,8 @@ from typing import Any
 from unittest.mock import patch
 
 from llm_edge_agent.app import initialize_app_state
-from llm_edge_agent.config import AppConfig, CacheConfig, ProviderConfig, Secret
+from llm_edge_agent.cli.inprocess import simulated_config
+from llm_edge_agent.config import AppConfig, CacheConfig
 from llm_edge_agent.core.models import ModelTable, table_from_document
 from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars
 from llm_edge_agent.data import model_document
@@ -69,23 +70,7 @@ class Run:
 
 
 def config(simulator: RunningSimulator, *, caching: bool, folder: str) -> AppConfig:
-    key = Secret("sk-bench")
-    plain = AppConfig(
-        host="127.0.0.1",
-        port=0,
-        metrics_port=0,
-        providers=(
-            ProviderConfig(name="openai", dialect="openai", base_url=simulator.url_openai, api_key=key),
-            ProviderConfig(
-                name="anthropic",
-                dialect="anthropic",
-                base_url=simulator.url_anthropic,
-                api_key=key,
-                auth_header="x-api-key",
-            ),
-        ),
-        log_level="error",
-    )
+    plain = simulated_config(simulator)
     if caching:
         return replace(plain, cache=CacheConfig(l2_enabled=True, directory=folder))
     return replace(plain, prompt_cache="off", cache=CacheConfig(policy="off"))

@@ -73,4 +73,4 @@ def test_what_it_cannot_work_with(tmp_path: Path, text: str, arguments: tuple[st
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     done = call(tmp_path, "cache", "simulate", "nowhere.jsonl")
-    assert (done.returncode, done.stderr) == (1, "Error: nowhere.jsonl: No such file or directory\n")
+    assert (done.returncode, done.stderr) == (2, "Error: nowhere.jsonl: no such file or directory\n")

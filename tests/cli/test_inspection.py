@@ -96,6 +96,9 @@ def test_models_follow_the_configuration_file(tmp_path: Path) -> None:
 def test_check_config_says_ok(tmp_path: Path) -> None:
     done = call(tmp_path, "check-config", **keys())
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok: openai, anthropic\n", "")
+    (tmp_path / "grouped.yaml").write_text("groups: {smart: [openai/gpt-5.5]}\n")
+    done = call(tmp_path, "--config", "grouped.yaml", "check-config", **keys())
+    assert done.stdout == "ok: openai, anthropic; groups: smart\n"
 
 
 def test_check_config_prints_what_rules_without_secrets(tmp_path: Path) -> None:

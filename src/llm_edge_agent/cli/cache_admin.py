@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from llm_edge_agent.cli.addresses import reachable_url
-from llm_edge_agent.cli.messages import fail, note
+from llm_edge_agent.cli.messages import fail, fail_to_read, note
 from llm_edge_agent.cli.options import options_of
 from llm_edge_agent.cli.progress import progress_bar
 
@@ -115,7 +115,7 @@ def warm(
         with file.open("rb") as lines:
             records = list({(each.tenant, bytes(each.request)): each for each in read_log(lines)}.values())
     except OSError as error:
-        fail(f"{file}: {error.strerror}")
+        fail_to_read(file, error)
     except LogError as error:
         fail(f"{file}: {error}")
     caches, failures = asyncio.run(_warm(_client(context, url), records))
@@ -200,7 +200,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail_to_read(path, error)
 
 
 def _print(found: dict[str, Any]) -> None:

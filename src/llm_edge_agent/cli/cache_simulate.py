@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llm_edge_agent.cli.messages import fail, note
+from llm_edge_agent.cli.messages import fail, fail_to_read, note
 from llm_edge_agent.cli.options import options_of
 from llm_edge_agent.cli.progress import progress_bar
 
@@ -120,7 +120,7 @@ def _prepared(file: Path, config: "AppConfig") -> "Log":
                 scope=config.cache.scope,
             )
     except OSError as error:
-        fail(f"{file}: {error.strerror}")
+        fail_to_read(file, error)
     except LogError as error:
         fail(f"{file}: {error}")
 

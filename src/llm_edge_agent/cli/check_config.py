@@ -26,7 +26,8 @@ def check_config(
     for warning in config.warnings:
         warn(warning)
     if not (show or as_json):
-        print(f"ok: {', '.join(provider.name for provider in config.providers)}")
+        groups = f"; groups: {', '.join(group.name for group in config.groups)}" if config.groups else ""
+        print(f"ok: {', '.join(provider.name for provider in config.providers)}{groups}")
         return
     values = redacted(config)
     if as_json:

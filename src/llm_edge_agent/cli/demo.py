@@ -114,7 +114,7 @@ async def _ask(
     if stream:
         console.print()
     else:
-        console.print(completion.text, markup=False)
+        console.print(completion.text, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"[dim]{_caption(completion)}[/dim]")
     return completion
 

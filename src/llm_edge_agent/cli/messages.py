@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -33,6 +34,11 @@ def fail(*problems: str, hint: str | None = None, code: int = 1) -> NoReturn:
     if hint is not None:
         note(hint)
     raise typer.Exit(code)
+
+
+def fail_to_read(path: Path, error: OSError) -> NoReturn:
+    """A file that was named and cannot be read is a mistake of the call."""
+    fail(f"{path}: {(error.strerror or 'cannot be read').lower()}", code=2)
 
 
 def _styled(text: str, style: str) -> str:

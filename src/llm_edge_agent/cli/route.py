@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from llm_edge_agent.cli.messages import fail
+from llm_edge_agent.cli.messages import fail, fail_to_read
 from llm_edge_agent.cli.options import options_of
 
 HEADINGS = ("place", "deployment", "cost $", "score", "why not")
@@ -30,7 +30,7 @@ def route(
     try:
         raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
-        fail(f"{file}: {(error.strerror or 'cannot be read').lower()}", code=2)
+        fail_to_read(file, error)
     told = asyncio.run(_explanation(context, raw, endpoint))
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(told)).decode())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_edge_agent.cli.messages import fail
+from llm_edge_agent.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from llm_edge_agent.cli.fidelity.sending import Outcome
@@ -67,12 +68,19 @@ async def _check(gateway: str | None, simulator: str | None, key: str) -> "list[
             running = await start_simulator(SimulatorSettings(record=True, extra_models=(LEGACY_GPT,)), HOST)
             opened.push_async_callback(running.stop)
             server = await opened.enter_async_context(running_gateway(plain(simulated_config(running))))
+            server.state.logs.close()  # requests that are meant to fail are told in the table, not as errors
             gateway, simulator = f"http://{HOST}:{server.port}", running.url_anthropic
         pool = UpstreamPool(sweep=running_sweep(), max_response_bytes=1 << 30)
         opened.push_async_callback(pool.close)
         sender = Sender(pool, Origin.from_url(gateway), Origin.from_url(simulator), key)
+        awkward = cases()
+        outcomes = []
         try:
-            return [outcome async for outcome in sender.outcomes(cases())]
+            with progress_bar("Comparing", len(awkward)) as advance:
+                async for outcome in sender.outcomes(awkward):
+                    outcomes.append(outcome)
+                    advance(1)
+            return outcomes
         except UpstreamFailure as failure:
             fail(f"the simulator does not answer: {failure.detail}")
 
