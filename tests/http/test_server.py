@@ -380,6 +380,20 @@ async def test_stop_ends_what_outlasts_the_grace() -> None:
             await hang_up(writer)
 
 
+async def test_a_client_that_closes_as_the_server_stops_keeps_nobody_from_being_told() -> None:
+    async with serving() as site:
+        clients = [await site.connect() for _ in range(8)]
+        for _, writer in clients:
+            writer.write(get("/hang"))
+        with socket.create_connection(("127.0.0.1", site.server.port)) as leaver:
+            leaver.sendall(get("/hang"))
+            await until(lambda: site.server.in_flight == 9)
+        await site.server.stop(0)
+        for reader, writer in clients:
+            assert answers(await reader.read())[0].status == 503
+            await hang_up(writer)
+
+
 async def test_an_idle_server_stops_at_once() -> None:
     server = Server(Echo(), ServerLimits())
     await server.start("127.0.0.1", 0)

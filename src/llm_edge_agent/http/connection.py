@@ -11,6 +11,7 @@ What is read: `heads` and `bodies`. What is written while a reply is on its way:
 """
 
 import asyncio
+import contextlib
 import fcntl
 import math
 import socket
@@ -500,7 +501,8 @@ class Connection(asyncio.Protocol):
             self._state = _LINGER
             self._received = 0
             self.deadline_s = time.monotonic() + LINGER_S
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # asyncio's own loop tells at once that the client has left by now
+                self._transport.write_eof()
             self._resume_reading()
         else:
             self._state = _CLOSING
