@@ -16,7 +16,7 @@ from tests.e2e.running_gateway import (
     ask,
     bearer,
 )
-from tests.e2e.scripted_upstream import completion, either, failure, reply, says, whole_stream
+from tests.e2e.scripted_upstream import Line, completion, either, failure, reply, says, whole_stream
 from tests.faults.conftest import Bench
 from tests.faults.shapes import assert_error
 from tests.ports import free_port
@@ -235,6 +235,30 @@ async def test_request_ids_are_echoed_only_if_plain(given: str, bench: Bench) ->
     answer = await gateway.chat(ask(), {"x-request-id": given})
     assert (answer.headers["x-request-id"] == given) == (given == "ok-ID_1.2")
     assert answer.headers["x-request-id"].isalnum() or given == "ok-ID_1.2"
+
+
+@pytest.mark.parametrize("last", [reply(completion()), failure(500)], ids=["answered", "failed"])
+@pytest.mark.parametrize(
+    "name", ["gpt-4o\r\nset-cookie: a=1\r\n\r\n<script>", "gpt-4o\x00\x7f; by=me", "gpt-" + "o" * 50_000]
+)
+async def test_a_model_name_cannot_write_headers(name: str, last: bytes, bench: Bench) -> None:
+    calls = 0
+
+    async def fails_first(line: Line) -> None:
+        nonlocal calls
+        calls += 1
+        await line.send(last if calls > 1 else failure(500))
+
+    _, gateway = await bench.pair(fails_first, max_retries=1)
+    answer = await gateway.chat(ask(model=name))
+    assert (calls, answer.whole) == (2, True)
+    assert "set-cookie" not in answer.headers
+    route = answer.headers["x-llm-edge-route"]
+    assert route.isascii()
+    assert route.isprintable()
+    assert route.endswith("; by=repeat; try=2")
+    assert route.count(";") == 3
+    assert len(route) < 400
 
 
 async def test_markup_is_not_reflected_as_a_page_and_no_version_is_shown(bench: Bench) -> None:

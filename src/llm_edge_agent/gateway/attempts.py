@@ -2,6 +2,7 @@
 relayed or in a GatewayError that says why not."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -27,6 +28,9 @@ from llm_edge_agent.http.origins import FailureReason, Timeouts, UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
 Reply = TypeVar("Reply")
+
+MAX_SHOWN_CHARACTERS = 128
+_NOT_SHOWN = re.compile(r"[^ -:<-~]")
 
 _chance = Random().random  # noqa: S311  spreads load and pauses: nobody gains by guessing it
 
@@ -204,5 +208,11 @@ def route_line(walk: Walk, target: Deployment) -> bytes:
         by = "repeat"
     else:
         by = "fallback" if walk.fallback else "failover"
-    text = f"x-llm-edge-route: {target.name}; group={group.name}; by={by}; try={walk.asked}\r\n"
-    return text.encode("ascii", "replace")
+    return (
+        f"x-llm-edge-route: {_shown(target.name)}; group={_shown(group.name)}; by={by}; try={walk.asked}\r\n".encode()
+    )
+
+
+def _shown(name: str) -> str:
+    """A name as it may stand in a header: it may be the model's, as a client wrote it."""
+    return _NOT_SHOWN.sub("?", name[:MAX_SHOWN_CHARACTERS])
