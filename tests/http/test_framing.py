@@ -14,7 +14,6 @@ from llm_edge_agent.http.framing import (
     body_length,
     check_host,
     content_length,
-    field_lines_are_strict,
     keeps_alive,
     split_target,
 )
@@ -276,24 +275,6 @@ def test_targets(method: str, target: bytes, expected: tuple[str, str] | None) -
 )
 def test_keeps_alive(connection: bytes | None, http_1_0: bool, expected: bool) -> None:
     assert keeps_alive(connection, http_1_0) is expected
-
-
-@pytest.mark.parametrize(
-    ("block", "strict"),
-    [
-        (b"", True),
-        (b"A: b\r\nC:\r\nD: e \r\n", True),
-        (b"A: b", False),
-        (b"A: b\n", False),
-        (b"A: b\r\n c\r\n", False),
-        (b"A : b\r\n", False),
-        (b"A: b\rc\r\n", False),
-        (b"A: \x00\r\n", False),
-        (b"A: b\r\n\r\n", False),
-    ],
-)
-def test_field_lines(block: bytes, strict: bool) -> None:
-    assert field_lines_are_strict(block) is strict
 
 
 CHUNKED_BODIES: list[tuple[bytes, bytes | Refusal]] = [

@@ -25,7 +25,6 @@ HEAD: Final = re.compile(rb"(" + _TOKEN + rb") ([!-~]++) HTTP/1\.([01])\r\n(?:" 
 
 _REQUEST_LINE = re.compile(rb"(?:" + _TOKEN + rb") ([!-~]++) HTTP/([0-9]\.[0-9])\r\n")
 _FIELD_LINE = re.compile(FIELD_LINE)
-_FIELD_LINES = re.compile(rb"(?:" + FIELD_LINE + rb")*+")
 _NOT_IN_REQUEST_LINE = re.compile(rb"[^\r\n -~]")
 _TRAILING_SPACE = re.compile(rb"[\t ]+\r\n")
 _TOKEN_ONLY = re.compile(_TOKEN)
@@ -47,12 +46,6 @@ class FramingError(Exception):
         super().__init__(detail)
         self.refusal: Refusal = refusal
         self.detail = detail
-
-
-def field_lines_are_strict(block: bytes) -> bool:
-    """Whether `block` is nothing but well-formed field lines, each ended by CRLF (RFC 9112 section 5): no folding, no
-    bare LF or CR, no control character, no space before the colon. Serves both legs."""
-    return _FIELD_LINES.fullmatch(block) is not None
 
 
 def content_length(value: bytes) -> int:

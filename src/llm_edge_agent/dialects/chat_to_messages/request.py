@@ -12,6 +12,7 @@ import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model
+from llm_edge_agent.dialects.chat_only import refuse_what_only_chat_has
 from llm_edge_agent.dialects.chat_to_messages import breakpoints, reasoning, structured, tools
 from llm_edge_agent.dialects.chat_to_messages.content import PartReader, limit_cache_markers
 from llm_edge_agent.dialects.chat_to_messages.conversation import Conversation
@@ -31,7 +32,6 @@ from llm_edge_agent.dialects.fields import (
     present,
     required_text,
     text,
-    unsupported,
 )
 
 OLD_VERSION = "2023-06-01"
@@ -171,31 +171,8 @@ class _Request:
 
     def _refuse_untranslatable(self) -> None:
         """What has no counterpart: refused where it would change the answer, else dropped with a warning."""
-        given = self._in
-        if "n" in given and integer(given["n"], "n", 1) > 1:
-            raise unsupported("Only one choice ('n' of 1) is supported with this model.", "n", "unsupported_value")
-        if self._flag("logprobs", False):
-            raise unsupported("'logprobs' is not supported with this model.", "logprobs")
-        if "top_logprobs" in given and integer(given["top_logprobs"], "top_logprobs", 0) > 0:
-            raise unsupported("'top_logprobs' is not supported with this model.", "top_logprobs")
-        for index, modality in enumerate(items(given.get("modalities", []), "modalities")):
-            if modality != "text":
-                raise unsupported(
-                    "Only text output is supported with this model.", f"modalities[{index}]", "unsupported_value"
-                )
-        for key in ("audio", "web_search_options"):
-            if key in given:
-                raise unsupported(f"'{key}' is not supported with this model.", key)
-        if members(given.get("logit_bias", {}), "logit_bias"):
-            self._losses.dropped("logit_bias")
-        for key in ("frequency_penalty", "presence_penalty"):
-            if as_float(number(given.get(key, 0), key)) != 0:
-                self._losses.dropped(key)
-        if self._flag("store", False):
-            self._losses.dropped("store")
-        for key in ("verbosity", "seed", "prediction", "moderation"):
-            if key in given:
-                self._losses.dropped(key)
+        droppable = ("verbosity", "seed", "prediction", "moderation")
+        refuse_what_only_chat_has(self._in, self._losses, droppable=droppable)
 
     def _cache_ttl(self) -> str | None:
         """The ttl that breakpoints without one inherit."""

@@ -10,6 +10,7 @@ import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.models import Model
+from llm_edge_agent.dialects.chat_only import refuse_what_only_chat_has
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.chat_to_responses.items import ItemReader
 from llm_edge_agent.dialects.chat_to_responses.sent import Sent, Translated
@@ -118,34 +119,10 @@ class _Request:
     def _refuse_untranslatable(self) -> None:
         """What the Responses API does not have: refused where it would change the answer, else dropped with a
         warning."""
-        given = self._in
-        if "n" in given and integer(given["n"], "n", 1) > 1:
-            raise unsupported("Only one choice ('n' of 1) is supported with this model.", "n", "unsupported_value")
         for key in ("functions", "function_call"):
-            if key in given:
+            if key in self._in:
                 raise unsupported(f"'{key}' is not supported with this model. Use 'tools' instead.", key)
-        if flag(given.get("logprobs", False), "logprobs"):
-            raise unsupported("'logprobs' is not supported with this model.", "logprobs")
-        if "top_logprobs" in given and integer(given["top_logprobs"], "top_logprobs", 0) > 0:
-            raise unsupported("'top_logprobs' is not supported with this model.", "top_logprobs")
-        for index, modality in enumerate(items(given.get("modalities", []), "modalities")):
-            if modality != "text":
-                raise unsupported(
-                    "Only text output is supported with this model.", f"modalities[{index}]", "unsupported_value"
-                )
-        for key in ("audio", "web_search_options"):
-            if key in given:
-                raise unsupported(f"'{key}' is not supported with this model.", key)
-        if members(given.get("logit_bias", {}), "logit_bias"):
-            self._losses.dropped("logit_bias")
-        for key in ("frequency_penalty", "presence_penalty"):
-            if as_float(number(given.get(key, 0), key)) != 0:
-                self._losses.dropped(key)
-        if flag(given.get("store", False), "store"):
-            self._losses.dropped("store")
-        for key in ("seed", "prediction"):
-            if key in given:
-                self._losses.dropped(key)
+        refuse_what_only_chat_has(self._in, self._losses, droppable=("seed", "prediction"))
 
     def _max_tokens(self, out: Json) -> None:
         key = "max_completion_tokens" if "max_completion_tokens" in self._in else "max_tokens"
