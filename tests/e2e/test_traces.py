@@ -199,6 +199,13 @@ async def test_a_number_beyond_all_bounds_costs_nobody_their_spans(tmp_path: Pat
         assert gateway.metric("llm_edge_traces_dropped_total") == 0
 
 
+async def test_a_model_name_of_any_length_is_cut(tmp_path: Path) -> None:
+    async with traced_gateway(tmp_path, ANSWERS) as (gateway, collector):
+        assert (await gateway.chat(ask(model="gpt-" + "o" * 100_000))).status == 200
+        await eventually(lambda: len(collector.spans) == 3)
+        assert sum(len(body) for body in collector.bodies) < 10_000
+
+
 async def test_the_collectors_own_headers_compression_and_names(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "common_headers": Secret("api-key=s3cret,x-team=a%20b"),

@@ -56,6 +56,7 @@ from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.http.origins import UpstreamFailure
 from llm_edge_agent.http.pool import UpstreamPool
 
+MAX_MODEL_CHARACTERS = 128  # of a name in records, which outlive the request: a client may write megabytes
 CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
 
 
@@ -378,7 +379,7 @@ class Pipeline:
         began_s = monotonic()
         tried = target.state.begin(began_s, stream=call.stream, tokens=len(call.body.raw) // CHARACTERS_PER_TOKEN)
         tried.on_end = self.gate.leave
-        record = Attempt(upstream.name, target.upstream_model, began_s)
+        record = Attempt(upstream.name, target.upstream_model[:MAX_MODEL_CHARACTERS], began_s)
         exchange.attempts = (*exchange.attempts, record)
         timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)
         try:
