@@ -71,6 +71,8 @@ NEW = "id: x, provider: p, price_usd_per_mtok: {input: 1, output: 2}"
         ("[x]", "models[0]: must be a mapping with an id"),
         ("[{provider: p}]", "models[0]: must have an id"),
         ("[{id: [x]}]", "models[0]: must have an id"),
+        ("[{id: modèle}]", "models[0]: must have an id of plain visible characters: it stands in headers"),
+        ('[{id: "a\\r\\nb: c"}]', "models[0]: must have an id of plain visible characters: it stands in headers"),
         ("[{id: x}]", "models[0]: a new model needs provider and price_usd_per_mtok"),
         ("[{id: gpt-4.1, prise: 1}]", "models[0].prise: unknown"),
         ("[{id: gpt-4.1, statuss: active}]", "models[0].statuss: unknown; did you mean status?"),

@@ -86,6 +86,9 @@ def _record(node: Node, known: Mapping[str, dict[str, Any]], problems: Problems)
     if given_id is None or not given_id.text:
         problems.add(node.where, "must have an id")
         return None
+    if not (given_id.text.isascii() and given_id.text.isprintable()):
+        problems.add(node.where, "must have an id of plain visible characters: it stands in headers")
+        return None
     base = known.get(given_id.text)
     before = len(problems)
     patch = _checked(node.content, problems)
