@@ -72,3 +72,12 @@ def test_blocks_of_our_own_making_stay_behind(
 def test_everything_else_is_left_as_it_is(clean: Callable[[Call], Call], messages: Any, padding: int) -> None:
     asked = call(messages, padding)
     assert clean(asked) is asked
+
+
+def test_an_escape_does_not_hide_the_mark() -> None:
+    plain = call([HI, {"role": "assistant", "content": [OWN, CALLED]}], 0)
+    hidden = plain.body.raw.replace(b"lea1.", b"\\u006cea1.")
+    assert hidden != plain.body.raw
+    asked = read_call(hidden, max_depth=64)
+    cleaned = messages_without_own_thinking(asked)
+    assert cleaned.body.value["messages"] == [HI, {"role": "assistant", "content": [CALLED]}]

@@ -20,6 +20,12 @@ _MARK = PREFIX.encode()
 _WALKED_BYTES = 16 * 1024
 
 
+def may_hold_own_thinking(call: Call) -> bool:
+    """False where a look at the bytes tells that there is none: the mark is in no text, written plainly or escaped."""
+    raw = call.body.raw
+    return len(raw) >= _WALKED_BYTES or _MARK in raw or b"\\u" in raw
+
+
 def chat_without_own_thinking(call: Call) -> Call:
     """The chat request without them, every byte outside `messages` as it was; the call itself where there are none."""
     return _without(call, _chat_message)
@@ -33,7 +39,7 @@ def messages_without_own_thinking(call: Call) -> Call:
 def _without(call: Call, clean: Callable[[Json], Json | None]) -> Call:
     raw = call.body.raw
     before = call.body.value.get("messages")
-    if not isinstance(before, list) or (len(raw) < _WALKED_BYTES and _MARK not in raw):
+    if not isinstance(before, list) or not may_hold_own_thinking(call):
         return call
     after = [clean(message) if isinstance(message, dict) else message for message in before]
     if after == before:

@@ -80,6 +80,7 @@ class Pipeline:
         self.limiter = RateLimiter(*settings.rate_limit) if settings.rate_limit is not None else None
         self._pool = pool
         self._answers = answers
+        self._shared = answers is not None and answers.shared
         self._prompt_caching = prompt_caching
         self._sweep = sweep
         self._ids = ids
@@ -330,7 +331,7 @@ class Pipeline:
     async def _find(self, miss: Miss) -> Complete | None:
         """What the shared tier has."""
         answers = self._answers
-        if miss.key is None or miss.exchange.cache != "miss" or answers is None or not answers.shared:
+        if miss.key is None or miss.exchange.cache != "miss" or answers is None:
             return None
         stored = await answers.find(miss.key)
         replay = stored.replay(miss.endpoint) if stored is not None else None
@@ -345,7 +346,7 @@ class Pipeline:
         return self._hit(miss.endpoint, stored, replay, miss.call, miss.exchange)
 
     async def _answer(self, miss: Miss) -> Complete | Relay:
-        if (found := await self._find(miss)) is not None:
+        if self._shared and (found := await self._find(miss)) is not None:
             return found
         if miss.control.only_if_cached:
             raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")

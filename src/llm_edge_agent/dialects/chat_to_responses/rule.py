@@ -7,16 +7,19 @@ from llm_edge_agent.core.models import Model
 from llm_edge_agent.dialects.gateway_signature import kept_reasoning
 
 
-def needs_responses(request: Mapping[str, Any], model: Model) -> bool:
+def needs_responses(request: Mapping[str, Any], model: Model, *, may_carry: bool = True) -> bool:
     """Whether the model takes this chat request only there: it is served nowhere else, it refuses function tools in
     Chat Completions, or the conversation carries reasoning that only Responses gave and takes back. `request` is any
-    JSON object; what is malformed in it is not this function's business."""
+    JSON object; what is malformed in it is not this function's business. `may_carry` False: it is known that nothing of
+    the kind is carried, and need not be looked for."""
     if model.mode == "responses":
         return True
     rule = model.rules.tools_in_chat
     if rule == "yes":
         return False
-    return (_has_functions(request) and _refused(rule, request.get("reasoning_effort"))) or _carries_reasoning(request)
+    if _has_functions(request) and _refused(rule, request.get("reasoning_effort")):
+        return True
+    return may_carry and _carries_reasoning(request)
 
 
 def _refused(rule: str, effort: object) -> bool:
