@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from openai.types.chat import ChatCompletionChunk
 
 from llm_edge_agent.core.errors import GatewayError
+from llm_edge_agent.dialects.sse import SSEDecoder
 
 Json = dict[str, Any]
 CREATED = 1764000000
@@ -77,3 +79,39 @@ def whole_characters(payload: bytes) -> Json:
     text = json.dumps(json.loads(payload), ensure_ascii=False)
     document: Json = json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
     return document
+
+
+class ChunkMachine(Protocol):
+    """A stream of another dialect on its way to chat chunks."""
+
+    def feed(self, event: str, data: bytes) -> list[bytes]: ...
+    def finish(self) -> list[bytes]: ...
+
+
+def told_chunks(stream: ChunkMachine, pieces: Iterable[bytes]) -> tuple[bytes, GatewayError | None]:
+    """What a client of Chat Completions is told of an upstream stream that comes in these pieces; each chunk is one to
+    the vendor's own type."""
+    decoder = SSEDecoder()
+    payloads: list[bytes] = []
+    error = None
+    try:
+        for piece in pieces:
+            for event, data in decoder.feed(piece):
+                payloads += stream.feed(event, data)
+        for event, data in decoder.finish():
+            payloads += stream.feed(event, data)
+        payloads += stream.finish()
+    except GatewayError as raised:
+        error = raised
+    for payload in payloads:
+        _chunk_is_valid(payload)
+    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads), error
+
+
+def _chunk_is_valid(payload: bytes) -> None:
+    chunk = whole_characters(payload)
+    for choice in chunk["choices"]:
+        for call in choice["delta"].get("tool_calls", []):
+            if call.get("type") == "custom":  # the vendor's chunk type lists function only, its answer type both
+                call["type"] = "function"
+    ChatCompletionChunk.model_validate(chunk)

@@ -16,7 +16,7 @@ import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion
 from pydantic import TypeAdapter
 
 from llm_edge_agent.core.errors import GatewayError
@@ -25,71 +25,35 @@ from llm_edge_agent.dialects.chat_to_messages.request import translate_request
 from llm_edge_agent.dialects.chat_to_messages.response import translate_response
 from llm_edge_agent.dialects.chat_to_messages.sent import Translated, TranslationOptions
 from llm_edge_agent.dialects.chat_to_messages.stream import MessagesStream
-from llm_edge_agent.dialects.sse import SSEDecoder
 from tests.dialects.chat_to_messages.folding import canonical, fold
 from tests.dialects.chat_to_messages.models import model
+from tests.dialects.golden import (
+    CREATED,
+    Cases,
+    consume,
+    error_input,
+    load,
+    options_of,
+    summary,
+    told_chunks,
+    whole_characters,
+)
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "chat_to_messages"
-CASES = sorted(path for path in GOLDEN.iterdir() if path.is_dir())
-CREATED = 1764000000
-
-Json = dict[str, Any]
+CASES = Cases("chat_to_messages")
 _whole_params: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsNonStreaming)
 _stream_params: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsStreaming)
 
 
-def having(name: str) -> pytest.MarkDecorator:
-    cases = [pytest.param(case, id=case.name) for case in CASES if (case / name).exists()]
-    assert cases
-    return pytest.mark.parametrize("case", cases)
-
-
-def load(path: Path) -> Json:
-    document: Json = json.loads(path.read_bytes())
-    return document
-
-
 def translated(case: Path) -> Translated:
-    options = load(case / "options.json") if (case / "options.json").exists() else {}
     body = (case / "request.in.json").read_bytes()
-    return translate_request(body, model(json.loads(body)["model"]), TranslationOptions(**options))
-
-
-def consume(value: Any) -> None:
-    """Pydantic checks an iterable only when it is read."""
-    if isinstance(value, dict):
-        for item in value.values():
-            consume(item)
-    elif isinstance(value, Iterable) and not isinstance(value, str):
-        for item in value:
-            consume(item)
-
-
-def whole_characters(payload: bytes) -> Json:
-    """The object with half surrogate pairs made whole characters: the vendors' types take no half ones."""
-    text = json.dumps(json.loads(payload), ensure_ascii=False)
-    document: Json = json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
-    return document
-
-
-def summary(error: GatewayError) -> Json:
-    return {
-        "kind": error.kind.name,
-        "status": error.status,
-        "type": error.type,
-        "code": error.code,
-        "param": error.param,
-        "message": error.message,
-    }
+    return translate_request(body, model(json.loads(body)["model"]), TranslationOptions(**options_of(case)))
 
 
 def test_every_case_says_where_it_comes_from_and_shows_something() -> None:
-    for case in CASES:
-        assert (case / "note.md").read_text().strip(), case
-        assert any(case.glob("*.out.*")) or (case / "request.error.json").exists(), case
+    CASES.check_notes()
 
 
-@having("request.out.json")
+@CASES.having("request.out.json")
 def test_request(case: Path) -> None:
     result = translated(case)
     expected = load(case / "request.out.json")
@@ -104,7 +68,7 @@ def test_request(case: Path) -> None:
     consume((_stream_params if expected.get("stream") else _whole_params).validate_python(expected))
 
 
-@having("request.error.json")
+@CASES.having("request.error.json")
 def test_refused_request(case: Path) -> None:
     with pytest.raises(GatewayError) as caught:
         translated(case)
@@ -112,20 +76,20 @@ def test_refused_request(case: Path) -> None:
 
 
 def test_numbers_keep_their_text() -> None:
-    case = GOLDEN / "tool_loop_with_exact_numbers"
+    case = CASES.root / "tool_loop_with_exact_numbers"
     assert translated(case).body + b"\n" == (case / "request.out.json").read_bytes()
     answer, _ = translate_response((case / "response.in.json").read_bytes(), translated(case).sent, created=CREATED)
     assert answer + b"\n" == (case / "response.out.json").read_bytes()
 
 
 def test_a_half_pair_is_relayed_as_the_same_escape() -> None:
-    case = GOLDEN / "unicode_split_over_chunks"
+    case = CASES.root / "unicode_split_over_chunks"
     answer, _ = translate_response((case / "response.in.json").read_bytes(), translated(case).sent, created=CREATED)
     assert answer + b"\n" == (case / "response.out.json").read_bytes()
     assert rb"half: \ud83d \\ud800" in answer
 
 
-@having("response.out.json")
+@CASES.having("response.out.json")
 def test_response(case: Path) -> None:
     answer, _ = translate_response((case / "response.in.json").read_bytes(), translated(case).sent, created=CREATED)
     assert json.loads(answer) == load(case / "response.out.json")
@@ -133,31 +97,9 @@ def test_response(case: Path) -> None:
     assert checked.choices[0].finish_reason
 
 
-def chunk_is_valid(payload: bytes) -> None:
-    chunk = whole_characters(payload)
-    for choice in chunk["choices"]:
-        for call in choice["delta"].get("tool_calls", []):
-            if call.get("type") == "custom":  # the vendor's chunk type lists function only, its answer type both
-                call["type"] = "function"
-    ChatCompletionChunk.model_validate(chunk)
-
-
 def run_stream(case: Path, pieces: Iterable[bytes]) -> tuple[bytes, GatewayError | None, MessagesStream]:
-    stream, decoder = MessagesStream(translated(case).sent, created=CREATED), SSEDecoder()
-    payloads: list[bytes] = []
-    error = None
-    try:
-        for piece in pieces:
-            for event, data in decoder.feed(piece):
-                payloads += stream.feed(event, data)
-        for event, data in decoder.finish():
-            payloads += stream.feed(event, data)
-        payloads += stream.finish()
-    except GatewayError as raised:
-        error = raised
-    for payload in payloads:
-        chunk_is_valid(payload)
-    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads), error, stream
+    stream = MessagesStream(translated(case).sent, created=CREATED)
+    return *told_chunks(stream, pieces), stream
 
 
 def check_stream(case: Path, pieces: Callable[[bytes], Iterable[bytes]]) -> None:
@@ -168,21 +110,21 @@ def check_stream(case: Path, pieces: Callable[[bytes], Iterable[bytes]]) -> None
     assert stream.complete == (error is None)
 
 
-@having("stream.in.sse")
+@CASES.having("stream.in.sse")
 def test_stream_whole_and_byte_by_byte(case: Path) -> None:
     check_stream(case, lambda data: [data])
     check_stream(case, lambda data: (data[at : at + 1] for at in range(len(data))))
 
 
 @settings(deadline=None)
-@given(case=st.sampled_from([case for case in CASES if (case / "stream.in.sse").exists()]), data=st.data())
+@given(case=st.sampled_from(CASES.with_file("stream.in.sse")), data=st.data())
 def test_stream_cut_anywhere(case: Path, data: st.DataObject) -> None:
     length = (case / "stream.in.sse").stat().st_size
     cuts = sorted(data.draw(st.sets(st.integers(0, length), max_size=8)) | {0, length})
     check_stream(case, lambda whole: (whole[a:b] for a, b in pairwise(cuts)))
 
 
-@having("response.out.json")
+@CASES.having("response.out.json")
 def test_the_folded_stream_is_the_whole_answer(case: Path) -> None:
     out, _, _ = run_stream(case, [(case / "stream.in.sse").read_bytes()])
     structured = translated(case).sent.schema_tool is not None
@@ -192,12 +134,10 @@ def test_the_folded_stream_is_the_whole_answer(case: Path) -> None:
     assert folded.get("usage", whole["usage"]) == whole["usage"]
 
 
-@having("error.in.json")
+@CASES.having("error.in.json")
 def test_provider_error(case: Path) -> None:
-    given_ = load(case / "error.in.json")
-    body = given_["body"] if isinstance(given_["body"], str) else json.dumps(given_["body"])
-    headers = {name.encode(): value.encode() for name, value in given_["headers"].items()}
-    error = translate_error(given_["status"], headers, body.encode(), provider="anthropic", now_unix_s=CREATED)
+    status, headers, body = error_input(case)
+    error = translate_error(status, headers, body, provider="anthropic", now_unix_s=CREATED)
     assert summary(error) | {"retry_after_s": error.retry_after_s, "extra": error.extra} == load(
         case / "error.out.json"
     )

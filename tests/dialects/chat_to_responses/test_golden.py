@@ -27,11 +27,19 @@ from llm_edge_agent.dialects.chat_to_responses.request import translate_request
 from llm_edge_agent.dialects.chat_to_responses.response import translate_response
 from llm_edge_agent.dialects.chat_to_responses.sent import Translated
 from llm_edge_agent.dialects.chat_to_responses.stream import ResponsesStream
-from llm_edge_agent.dialects.sse import SSEDecoder
-from tests.dialects.chat_to_messages.test_golden import chunk_is_valid
 from tests.dialects.chat_to_responses.folding import fold
 from tests.dialects.chat_to_responses.models import model
-from tests.dialects.golden import CREATED, Cases, consume, error_input, load, options_of, summary, whole_characters
+from tests.dialects.golden import (
+    CREATED,
+    Cases,
+    consume,
+    error_input,
+    load,
+    options_of,
+    summary,
+    told_chunks,
+    whole_characters,
+)
 
 CASES = Cases("chat_to_responses")
 _whole_params: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
@@ -74,21 +82,8 @@ def test_response(case: Path) -> None:
 
 
 def run_stream(case: Path, pieces: Iterable[bytes]) -> tuple[bytes, GatewayError | None, ResponsesStream]:
-    stream, decoder = ResponsesStream(translated(case).sent, created=CREATED), SSEDecoder()
-    payloads: list[bytes] = []
-    error = None
-    try:
-        for piece in pieces:
-            for event, data in decoder.feed(piece):
-                payloads += stream.feed(event, data)
-        for event, data in decoder.finish():
-            payloads += stream.feed(event, data)
-        payloads += stream.finish()
-    except GatewayError as raised:
-        error = raised
-    for payload in payloads:
-        chunk_is_valid(payload)
-    return b"".join(b"data: " + payload + b"\n\n" for payload in payloads), error, stream
+    stream = ResponsesStream(translated(case).sent, created=CREATED)
+    return *told_chunks(stream, pieces), stream
 
 
 def check_stream(case: Path, pieces: Callable[[bytes], Iterable[bytes]]) -> None:
