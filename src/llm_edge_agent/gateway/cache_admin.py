@@ -8,8 +8,10 @@ from urllib.parse import parse_qs
 import msgspec
 
 from llm_edge_agent.cache.epochs import ALL, model_scope, tenant_scope
+from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.pricing import usd
+from llm_edge_agent.gateway.admitted import Considered
 from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.gateway.stored import Answers, StoredAnswer
 from llm_edge_agent.http.messages import Complete, Request
@@ -28,8 +30,8 @@ MAX_TENANT = 128
 class Keys(Protocol):
     """The part of the pipeline that names entries."""
 
-    def key_of(self, request: Request, tenant: str) -> bytes | None:
-        """The key of a tenant's chat completion request; None where it does not meet the cache. Raises GatewayError."""
+    def consider(self, request: Request, endpoint_name: str, principal: Principal) -> Considered:
+        """Raises GatewayError."""
         ...
 
 
@@ -96,7 +98,7 @@ class CacheAdmin:
         return await self._shown(key, request)
 
     async def _entry_of(self, request: Request) -> dict[str, Any]:
-        key = self._keys.key_of(request, tenant_of(request))
+        key = self._keys.consider(request, "chat", Principal(tenant_of(request), None)).key
         if key is None:
             raise GatewayError(ErrorKind.INVALID_REQUEST, "This request does not meet the cache.")
         return await self._shown(key, request)

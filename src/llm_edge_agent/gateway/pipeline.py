@@ -2,7 +2,7 @@
 
     admit:   read and check -> resolve the model -> cache key -> L1            (synchronous: no task, no waiting)
     answer:  join whoever asks the same, or:                                   (a coroutine)
-             L2 -> translate -> attempt -> translate back -> account -> store -> reply
+             L2 -> each that the plan names: translate -> gate -> attempt -> translate back -> account -> store -> reply
 
 What a dialect is like is asked of its `Endpoint` and of the pair's `Translator`.
 
@@ -224,18 +224,6 @@ class Pipeline:
         else:
             strict_json.refuse_doubles(call.body)
         return Admitted(call, group, material, ttl_s)
-
-    def key_of(self, request: Request, tenant: str) -> bytes | None:
-        """The cache key of a tenant's chat completion request; None where it does not meet the cache. Raises
-        GatewayError."""
-        endpoint = ENDPOINTS["chat"]
-        admitted = self._read(endpoint, request.body)
-        control = cache_policy.parse_cache_control(None, request.headers.get(b"x-llm-edge-cache-control"))
-        if admitted.material is None or self._answers is None:
-            return None
-        scope = tenant if self._settings.cache_scope == "tenant" else ""
-        passed = endpoint.passed("", request.headers)
-        return admitted.key(endpoint, scope, control.namespace, passed, self._answers.epochs)
 
     async def answer(self, miss: Miss) -> Complete | Relay:
         """The rest of the line, for what could not be answered at once: with others who ask the same, or alone."""
