@@ -31,6 +31,13 @@ def test_where_a_request_would_go(folder: Path) -> None:
     assert float(first[2]) < float(second[2])
 
 
+def test_nothing_is_left_behind(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    shared = {"LEDGER_PATH": str(folder / "ledger.db"), "ENABLE_L2_CACHE": "true", "CACHE_DIR": str(folder / "cache")}
+    assert call(folder, "route", "request.json", **keys(), **shared).returncode == 0
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_all_that_is_known(folder: Path) -> None:
     told = json.loads(call(folder, "route", "request.json", "--json", **keys()).stdout)
     assert told["order"] == ["anthropic/claude-haiku-5-5", "openai/gpt-5.5"]

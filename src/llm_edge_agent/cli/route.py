@@ -1,13 +1,17 @@
 """`route`: what the gateway would do with a request, without calling anyone."""
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llm_edge_agent.cli.messages import fail, fail_to_read
 from llm_edge_agent.cli.options import options_of
+
+if TYPE_CHECKING:
+    from llm_edge_agent.config import AppConfig
 
 HEADINGS = ("place", "deployment", "cost $", "score", "why not")
 
@@ -38,9 +42,18 @@ def route(
         _print(told)
 
 
-async def _explanation(context: typer.Context, raw: bytes, endpoint: str) -> dict[str, Any]:
-    import dataclasses
+def _looking_only(config: "AppConfig") -> "AppConfig":
+    """The same gateway without ledger, collector and shared cache: a look makes no file and calls nobody."""
+    return dataclasses.replace(
+        config,
+        log_level="error",
+        ledger_path=None,
+        otel=type(config.otel)(),
+        cache=dataclasses.replace(config.cache, l2_enabled=False),
+    )
 
+
+async def _explanation(context: typer.Context, raw: bytes, endpoint: str) -> dict[str, Any]:
     from llm_edge_agent.app import initialize_app_state
     from llm_edge_agent.core.access import ANYONE
     from llm_edge_agent.core.errors import GatewayError
@@ -50,7 +63,7 @@ async def _explanation(context: typer.Context, raw: bytes, endpoint: str) -> dic
 
     if endpoint not in ENDPOINTS:
         fail(f"--endpoint: must be one of {', '.join(ENDPOINTS)}", code=2)
-    state = await initialize_app_state(dataclasses.replace(options_of(context).load(), log_level="error"))
+    state = await initialize_app_state(_looking_only(options_of(context).load()))
     try:
         request = Request("POST", "/v1/route/explain", "", {}, body=raw)
         return explanation(state.pipeline, request, endpoint, ANYONE)
