@@ -21,13 +21,11 @@ from bench.micro.telemetry import SAMPLES
 from llm_edge_agent.core.tracing import Sampler
 from llm_edge_agent.telemetry.genai_metrics import GenAIMetrics
 from llm_edge_agent.telemetry.otlp import Exporter
-from llm_edge_agent.telemetry.spans import Address
 from llm_edge_agent.telemetry.traced import Tracer
 from llm_edge_agent.telemetry.traces import Traces
 
 ROUNDS = 7
 PER_ROUND = 2_000
-ADDRESSES = {"openai": Address("api.openai.com", 443, "https://api.openai.com/v1")}
 BODY = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "x" * 500}], "max_tokens": 256, "seed": 7}
 ANSWER = json.dumps(
     {
@@ -53,7 +51,6 @@ def _traces(tracer: Tracer) -> Traces:
         Exporter("traces", _post, headers={}, gzip=False),
         Resource(),
         InstrumentationScope(name="bench"),
-        ADDRESSES,
         tracer.new_span_id,
         max_queue=100_000,
         max_batch=512,

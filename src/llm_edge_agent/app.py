@@ -157,8 +157,7 @@ async def initialize_app_state(config: AppConfig, seat: Seat | None = None) -> A
     proxy = ProxySettings.from_config(
         config.https_proxy.reveal() if config.https_proxy is not None else None, config.no_proxy
     )
-    urls = {provider.name: provider.base_url for provider in config.providers}
-    exporting = exports(config.otel, urls, logs.redactor.clean, sweep, proxy, config.ssl_cert_file)
+    exporting = exports(config.otel, logs.redactor.clean, sweep, proxy, config.ssl_cert_file)
     pool = UpstreamPool(
         sweep=sweep,
         tls=tls_context(config.ssl_cert_file),

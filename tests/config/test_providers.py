@@ -277,3 +277,10 @@ class TestFile:
 def test_a_provider_never_prints_its_key_or_headers(tmp_path: Path) -> None:
     text = "{lab: {base_url: 'http://x.test', api_key: canary-1, headers: {X-Token: canary-2}}}"
     assert "canary" not in repr(from_file(tmp_path, text))
+
+
+def test_servers_of_ones_own_are_told_of_the_trace(tmp_path: Path) -> None:
+    (ollama,) = AppConfig.from_env({"OLLAMA_HOST": "localhost:11434"}).providers
+    assert ollama.trace_context
+    text = "{mine: {base_url: 'http://mine.test/v1', trace_context: true}, theirs: {base_url: 'http://t.test/v1'}}"
+    assert [each.trace_context for each in from_file(tmp_path, text)] == [True, False]

@@ -68,6 +68,8 @@ def test_unknown_is_none_never_zero() -> None:
     assert cost_picodollars(PRICES, TokenUsage(prompt_tokens=1, off_list=True)) is None
     assert cost_picodollars(None, TokenUsage(prompt_tokens=1)) is None
     assert cost_picodollars(PRICES, None) is None
+    assert cost_picodollars(PRICES, TokenUsage(prompt_tokens=-1)) is None
+    assert cost_picodollars(PRICES, TokenUsage(completion_tokens=-1)) is None
 
 
 def test_a_list_without_bands_has_one() -> None:

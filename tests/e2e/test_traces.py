@@ -254,3 +254,22 @@ async def test_without_a_collector_nothing_is_exported(tmp_path: Path) -> None:
     ):
         assert (await gateway.chat(headers=PARENT)).status == 200
         assert gateway.state.exporting.close is None
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_server_of_ones_own_is_told_of_the_trace(tmp_path: Path, told: bool) -> None:
+    collector = Collector()
+    async with scripted(collector.script) as receiver, scripted(ANSWERS) as upstream:
+        config = gateway_config(upstream.url)
+        providers = tuple(replace(provider, trace_context=told) for provider in config.providers)
+        config = replace(config, providers=providers, otel=OtelConfig(endpoint=receiver.url, delay_ms=50))
+        async with running(config, str(tmp_path / "gateway.log")) as gateway:
+            assert (await gateway.chat(headers=PARENT)).status == 200
+            await eventually(lambda: len(collector.spans) == 3)
+        headers = upstream.received[0].headers
+        if told:
+            attempt = collector.of("POST")
+            assert headers["traceparent"] == f"00-{TRACE_ID}-{attempt.span_id.hex()}-01"
+            assert headers["tracestate"] == "vendor=1"
+        else:
+            assert "traceparent" not in headers

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
-from llm_edge_agent.telemetry.traced import Traced
+from llm_edge_agent.telemetry.traced import Address, Traced
 
 
 @dataclass(slots=True)
@@ -19,6 +19,8 @@ class Tried:
     ended_s: float | None = 0.2
     status: int | None = 200
     error: ErrorKind | None = None
+    address: Address | None = None
+    span_id: str | None = None
 
 
 ATTEMPT = Tried()

@@ -7,15 +7,14 @@ from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.genai import Told
-from llm_edge_agent.telemetry.spans import Address, Recorded, SpanBuilder
+from llm_edge_agent.telemetry.spans import Recorded, SpanBuilder
+from llm_edge_agent.telemetry.traced import Address
 from tests.telemetry.exchanges import Finished, Tried, failed, hit
 
 TRACE = Trace("4b" * 16, "aa" * 8, "bb" * 8, True, "vendor=1")
 OFFSET_NS = 1_000_000_000_000
-ADDRESSES = {
-    "openai": Address("api.openai.com", 443, "https://api.openai.com/v1"),
-    "anthropic": Address("api.anthropic.com", 443, "https://api.anthropic.com"),
-}
+OPENAI = Address("api.openai.com", 443, "https://api.openai.com/v1")
+ANTHROPIC = Address("api.anthropic.com", 443, "https://api.anthropic.com")
 
 
 def attributes(pairs: "list[KeyValue]") -> dict[str, Any]:
@@ -29,7 +28,7 @@ def attributes(pairs: "list[KeyValue]") -> dict[str, Any]:
 
 def built(exchange: Finished, *, limit: int | None = None, **gathered: Any) -> list[Span]:
     ids = iter(f"{number:016x}" for number in range(1, 20))
-    builder = SpanBuilder(ADDRESSES, lambda: next(ids), OFFSET_NS, limit)
+    builder = SpanBuilder(lambda: next(ids), OFFSET_NS, limit)
     return builder.spans(
         Recorded(exchange, TRACE, gathered.pop("request", {}), gathered.pop("told", Told()), **gathered)
     )
@@ -51,8 +50,8 @@ def test_a_request_its_call_and_its_attempts() -> None:
         key_id="1a2b3c4d",
         chosen="anthropic/claude-sonnet-5; group=smart; by=failover; try=2",
         attempts=(
-            Tried("openai", "gpt-5.5", 1.1, 1.2, 503, ErrorKind.UPSTREAM_OVERLOADED),
-            Tried("anthropic", "claude-sonnet-5", 1.25, 3.0, 200, None),
+            Tried("openai", "gpt-5.5", 1.1, 1.2, 503, ErrorKind.UPSTREAM_OVERLOADED, OPENAI, "cc" * 8),
+            Tried("anthropic", "claude-sonnet-5", 1.25, 3.0, 200, None, ANTHROPIC),
         ),
     )
     server, call, first, second = built(
@@ -68,6 +67,7 @@ def test_a_request_its_call_and_its_attempts() -> None:
     assert (server.span_id.hex(), server.parent_span_id.hex()) == ("aa" * 8, "bb" * 8)
     assert call.parent_span_id == server.span_id
     assert first.parent_span_id == second.parent_span_id == call.span_id
+    assert first.span_id.hex() == "cc" * 8  # as its provider was told
     assert (server.name, server.kind) == ("POST /v1/chat/completions", Span.SPAN_KIND_SERVER)
     assert (call.name, call.kind) == ("chat claude-sonnet-5", Span.SPAN_KIND_CLIENT)
     assert (first.name, first.kind) == ("POST", Span.SPAN_KIND_CLIENT)

@@ -14,7 +14,9 @@ from llm_edge_agent.core.models import Dialect
 from llm_edge_agent.presets import PRESETS, AuthHeader, Preset, azure_base_url, ollama_base_url
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_MEMBERS = ("preset", "dialect", "base_url", "api_key", "api_keys", "auth_header", "headers", "models")
+_MEMBERS = (
+    "preset", "dialect", "base_url", "api_key", "api_keys", "auth_header", "headers", "models", "trace_context"
+)  # fmt: skip
 _DIALECTS = get_args(Dialect)
 _AUTH_HEADERS = get_args(AuthHeader)
 _ENDPOINT_FORMS = {"ollama": ollama_base_url, "azure": azure_base_url}
@@ -52,12 +54,14 @@ class _Draft:
         self.auth_header: AuthHeader | None = None
         self.headers: dict[str, str] = {}
         self.models: tuple[str, ...] = ()
+        self.trace_context: bool | None = None
 
     def finished(self) -> ProviderConfig:
         assert self.base_url is not None  # noqa: S101  checked by the caller, for the type checker
         default: AuthHeader = self.preset.auth_header if self.preset else "authorization"
         if self.preset is None and self.dialect == "anthropic":
             default = "x-api-key"
+        own_server = self.preset is not None and self.preset.endpoint_enables
         return ProviderConfig(
             name=self.name,
             dialect=self.dialect,
@@ -67,6 +71,7 @@ class _Draft:
             headers=self.headers,
             models=self.models,
             stream_usage_option=self.preset.stream_usage_option if self.preset else True,
+            trace_context=own_server if self.trace_context is None else self.trace_context,
             more_keys=tuple(key for key in self.more_keys if key.reveal() != self.api_key),
         )
 
@@ -181,6 +186,7 @@ def _from_file(name: str, node: Node, problems: Problems) -> _Draft | None:
         "base_url": str,
         "api_key": forms.key,
         "auth_header": _auth_header,
+        "trace_context": forms.boolean,
     }
     for member, form in readers.items():
         if member not in members or members[member].content is None:

@@ -58,6 +58,8 @@ class ProviderConfig:
     """Ids that only this provider serves, from the file; empty for the presets."""
     stream_usage_option: bool = True
     """Whether `stream_options.include_usage` may be sent to it."""
+    trace_context: bool = False
+    """Whether the provider is told of the trace (W3C `traceparent`): for servers of one's own."""
     more_keys: tuple[Secret, ...] = ()
     """Other keys of the same account, used in turn with `api_key`."""
 

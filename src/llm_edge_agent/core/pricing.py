@@ -86,7 +86,7 @@ def picodollars_per_token(usd_per_million: Decimal | int | str) -> int:
 
 def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int | None:
     """The bill for `usage`, or None where the price or the usage is unknown."""
-    if prices is None or usage is None or usage.off_list:
+    if prices is None or usage is None or usage.off_list or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
         return None
     price = prices.band(usage.prompt_tokens)
     cost = usage.uncached_tokens * price.input + usage.completion_tokens * price.output

@@ -82,13 +82,16 @@ async def attempt(
     exchange.provider = upstream.name
     exchange.upstream_status = None
     exchange.refusal_headers = b""
+    headers = upstream.headers[tried.key] + prepared.headers
+    if upstream.trace_context and exchange.traced is not None:
+        headers += _trace_lines(exchange)
     accept = b"accept: text/event-stream\r\n" if tried.stream else b"accept: application/json\r\n"
     try:
         answer = await pool.send(
             upstream.origin,
             b"POST",
             prepared.path,
-            upstream.headers[tried.key] + prepared.headers + accept,
+            headers + accept,
             prepared.body,
             timeouts,
             whole=not tried.stream,
@@ -111,6 +114,16 @@ async def attempt(
     if answer.headers.get(b"x-should-retry") == b"false":
         error.should_retry = False
     raise error
+
+
+def _trace_lines(exchange: Exchange) -> bytes:
+    """W3C trace context for a provider that is told of it: the span of this attempt is its parent."""
+    traced, tracer = exchange.traced, exchange.tracer
+    if traced is None or tracer is None:
+        return b""
+    span_id = exchange.attempts[-1].span_id = tracer.new_span_id()
+    lines = b"traceparent: %b\r\n" % traced.trace.traceparent(span_id)
+    return lines + (b"tracestate: %b\r\n" % traced.trace.state.encode() if traced.trace.state else b"")
 
 
 class Attempts:

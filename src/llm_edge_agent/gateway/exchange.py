@@ -8,7 +8,7 @@ from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedExchange
-from llm_edge_agent.telemetry.traced import Traced, Tracer
+from llm_edge_agent.telemetry.traced import Address, Traced, Tracer
 
 Observer = Callable[[FinishedExchange], None]
 
@@ -16,12 +16,16 @@ Observer = Callable[[FinishedExchange], None]
 class Attempt:
     """One try at one deployment. Satisfies `telemetry.FinishedAttempt`."""
 
-    __slots__ = ("ended_s", "error", "provider", "started_s", "status", "upstream_model")
+    __slots__ = ("address", "ended_s", "error", "provider", "span_id", "started_s", "status", "upstream_model")
 
-    def __init__(self, provider: str, upstream_model: str, started_s: float) -> None:
+    def __init__(self, provider: str, upstream_model: str, started_s: float, address: Address | None = None) -> None:
+        """`address`: where the deployment is asked."""
         self.provider = provider
         self.upstream_model = upstream_model
         self.started_s = started_s
+        self.address = address
+        self.span_id: str | None = None
+        """Of its span, where the provider was told of it."""
         self.ended_s: float | None = None
         """When its outcome was known, for a stream its end; None while it is not."""
         self.status: int | None = None

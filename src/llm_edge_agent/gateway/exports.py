@@ -4,7 +4,7 @@ collector is configured."""
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,13 +42,12 @@ class Exports:
 
 def exports(
     config: OtelConfig,
-    urls: Mapping[str, str],
     clean: Callable[[str], str],
     sweep: Sweep,
     proxy: ProxySettings | None,
     ssl_cert_file: str | None,
 ) -> Exports:
-    """Composes what `config` asks for. `urls` are the providers' base URLs by name, `clean` takes keys out of a text.
+    """Composes what `config` asks for. `clean` takes keys out of a text.
 
     Raises MissingExtraError; ValueError or OSError where the collector's certificate cannot be read.
     """
@@ -59,7 +58,7 @@ def exports(
         from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
         from llm_edge_agent.telemetry.genai_metrics import GenAIMetrics
-        from llm_edge_agent.telemetry.spans import Address, add_attributes
+        from llm_edge_agent.telemetry.spans import add_attributes
         from llm_edge_agent.telemetry.traces import Traces
     except ImportError:
         raise MissingExtraError(
@@ -93,10 +92,6 @@ def exports(
             limit = config.attribute_value_length_limit
             capture = ContentCapture(clean) if limit is None else ContentCapture(clean, limit)
         tracer = Tracer(Sampler(config.sampler, config.sampler_ratio), capture)
-        addresses = {}
-        for name, url in urls.items():
-            origin = Origin.from_url(url)
-            addresses[name] = Address(origin.host, origin.port, url)
         traces = Traces(
             Exporter(
                 "traces",
@@ -106,7 +101,6 @@ def exports(
             ),
             resource,
             scope,
-            addresses,
             tracer.new_span_id,
             max_queue=config.max_queue,
             max_batch=config.max_batch,

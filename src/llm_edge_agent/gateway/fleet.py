@@ -19,6 +19,7 @@ from llm_edge_agent.core.resilience import RetryPolicy
 from llm_edge_agent.core.routing import Account, Directory, model_at
 from llm_edge_agent.http.origins import Origin, Timeouts
 from llm_edge_agent.telemetry.redaction import concealer
+from llm_edge_agent.telemetry.traced import Address
 from llm_edge_agent.version import __version__
 
 Identity = tuple[str, ...]
@@ -36,6 +37,9 @@ class Upstream:
     headers: tuple[bytes, ...] = field(repr=False)
     """Finished lines, with the credentials, once per key of the account."""
     ask_usage: bool
+    trace_context: bool
+    """Whether it is told of the trace."""
+    address: Address
     timeouts: Timeouts
     """Of an answer that comes whole."""
     stream_timeouts: Timeouts
@@ -151,6 +155,7 @@ class _Builder:
 
     def _upstream(self, provider: ProviderConfig, own: DeploymentTimeouts) -> Upstream:
         config = self._config
+        origin = Origin.from_url(provider.base_url)
         common = [f"user-agent: llm-edge-agent/{__version__}", "content-type: application/json"]
         common += [f"{name}: {value}" for name, value in provider.headers.items()]
         credentials: list[tuple[str, ...]] = [(": ".join(each),) for each in provider.credentials()]
@@ -163,9 +168,11 @@ class _Builder:
         return Upstream(
             name=provider.name,
             dialect=provider.dialect,
-            origin=Origin.from_url(provider.base_url),
+            origin=origin,
             headers=tuple(_lines((*common, *credential)) for credential in credentials or [()]),
             ask_usage=provider.stream_usage_option,
+            trace_context=provider.trace_context,
+            address=Address(origin.host, origin.port, provider.base_url),
             timeouts=timeouts,
             stream_timeouts=replace(timeouts, answer_s=min(own.first_token_s or attempt_s, attempt_s)),
             conceal=concealer(key.reveal() for key in (provider.api_key, *provider.more_keys) if key is not None),

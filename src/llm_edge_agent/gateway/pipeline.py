@@ -368,7 +368,7 @@ class Pipeline:
         began_s = monotonic()
         tried = target.state.begin(began_s, stream=call.stream, tokens=len(call.body.raw) // CHARACTERS_PER_TOKEN)
         tried.on_end = self.gate.leave
-        record = Attempt(upstream.name, target.upstream_model[:MAX_MODEL_CHARACTERS], began_s)
+        record = Attempt(upstream.name, target.upstream_model[:MAX_MODEL_CHARACTERS], began_s, upstream.address)
         exchange.attempts = (*exchange.attempts, record)
         timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)
         try:

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage
-from llm_edge_agent.telemetry.traced import Traced
+from llm_edge_agent.telemetry.traced import Address, Traced
 
 CacheStatus = Literal["hit", "stale", "join", "miss", "bypass", "none"]
 """`none`: the endpoint has no cache. `bypass`: it has, but policy or the client's headers kept it out. `join`: another
@@ -24,6 +24,16 @@ class FinishedAttempt(Protocol):
 
     @property
     def started_s(self) -> float: ...
+    @property
+    def address(self) -> Address | None:
+        """Where it was asked; None where that is not known."""
+        ...
+
+    @property
+    def span_id(self) -> str | None:
+        """Of its span, where the provider was told of it."""
+        ...
+
     @property
     def ended_s(self) -> float | None:
         """When its outcome was known; None where the exchange ended before."""

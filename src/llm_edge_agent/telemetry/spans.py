@@ -4,7 +4,7 @@ Built from what the exchange says when it has ended, away from the request's own
 HTTP conventions and the GenAI conventions v1.41; what is ours begins with `llm_edge.`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -15,18 +15,10 @@ from llm_edge_agent.core.pricing import PICODOLLARS_PER_USD
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry import FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.genai import OPERATIONS, Attributes, Told, error_type, provider_name
+from llm_edge_agent.telemetry.traced import Address
 
 SAMPLED_FLAG = 1
 NS_PER_S = 1_000_000_000
-
-
-class Address(NamedTuple):
-    """Where a provider is asked: what may be shown of it."""
-
-    host: str
-    port: int
-    url: str
-    """Without credentials: base URL and nothing else."""
 
 
 class Recorded(NamedTuple):
@@ -45,12 +37,10 @@ class SpanBuilder:
 
     def __init__(
         self,
-        addresses: Mapping[str, Address],
         new_span_id: Callable[[], str],
         unix_offset_ns: int,
         max_value_length: int | None = None,
     ) -> None:
-        self._addresses = addresses
         self._new_span_id = new_span_id
         self._offset_ns = unix_offset_ns
         self._max_value_length = max_value_length
@@ -128,7 +118,7 @@ class SpanBuilder:
             "gen_ai.provider.name": provider_name(last.provider),
             "gen_ai.request.model": last.upstream_model,
             "gen_ai.request.stream": exchange.stream,
-            **self._place(last.provider),
+            **_place(last.address),
             **recorded.request,
         }
         told = recorded.told
@@ -173,7 +163,7 @@ class SpanBuilder:
     ) -> Span:
         span = self._span(
             trace,
-            self._new_span_id(),
+            attempt.span_id or self._new_span_id(),
             parent.hex(),
             "POST",
             Span.SPAN_KIND_CLIENT,
@@ -184,11 +174,10 @@ class SpanBuilder:
             "http.request.method": "POST",
             "llm_edge.provider": attempt.provider,
             "llm_edge.attempt": number + 1,
-            **self._place(attempt.provider),
+            **_place(attempt.address),
         }
-        address = self._addresses.get(attempt.provider)
-        if address is not None:
-            attributes["url.full"] = address.url
+        if attempt.address is not None:
+            attributes["url.full"] = attempt.address.url
         if attempt.status is not None:
             attributes["http.response.status_code"] = attempt.status
         if number:
@@ -198,10 +187,6 @@ class SpanBuilder:
             span.status.code = Status.STATUS_CODE_ERROR
         self._add(span.attributes, attributes)
         return span
-
-    def _place(self, provider: str) -> Attributes:
-        address = self._addresses.get(provider)
-        return {} if address is None else {"server.address": address.host, "server.port": address.port}
 
     def _end_s(self, exchange: FinishedExchange, attempt: FinishedAttempt) -> float:
         return attempt.ended_s if attempt.ended_s is not None else exchange.started_s + exchange.duration_s
@@ -230,6 +215,10 @@ class SpanBuilder:
 
     def _add(self, into: "Sequence[KeyValue]", attributes: Attributes) -> None:
         add_attributes(into, attributes, self._max_value_length)
+
+
+def _place(address: Address | None) -> Attributes:
+    return {} if address is None else {"server.address": address.host, "server.port": address.port}
 
 
 def add_attributes(into: "Sequence[KeyValue]", attributes: Attributes, max_value_length: int | None = None) -> None:

@@ -20,6 +20,15 @@ _INPUT = ("messages", "input", "prompt")
 _SYSTEM = ("system", "instructions")
 
 
+class Address(NamedTuple):
+    """Where a provider is asked: what may be shown of it."""
+
+    host: str
+    port: int
+    url: str
+    """Without credentials: base URL and nothing else."""
+
+
 class ContentCapture(NamedTuple):
     """How prompts and answers go into spans where the operator wants them."""
 

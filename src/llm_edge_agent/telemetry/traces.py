@@ -7,7 +7,7 @@ time, so that nobody's request waits for them, and encodes and sends them as one
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -15,7 +15,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from llm_edge_agent.telemetry import FinishedExchange
 from llm_edge_agent.telemetry.otlp import Exporter
-from llm_edge_agent.telemetry.spans import Address, Recorded, SpanBuilder
+from llm_edge_agent.telemetry.spans import Recorded, SpanBuilder
 
 SLICE = 16
 """Exchanges made into spans in one turn of the loop: about half a millisecond."""
@@ -30,7 +30,6 @@ class Traces:
         exporter: Exporter,
         resource: Resource,
         scope: InstrumentationScope,
-        addresses: Mapping[str, Address],
         new_span_id: Callable[[], str],
         *,
         max_queue: int,
@@ -46,7 +45,6 @@ class Traces:
         self._exporter = exporter
         self._resource = resource
         self._scope = scope
-        self._addresses = addresses
         self._new_span_id = new_span_id
         self._max_queue = max_queue
         self._max_batch = max_batch
@@ -91,7 +89,7 @@ class Traces:
 
     async def _send_batch(self) -> None:
         offset_ns = time.time_ns() - time.monotonic_ns()
-        builder = SpanBuilder(self._addresses, self._new_span_id, offset_ns, self._max_value_length)
+        builder = SpanBuilder(self._new_span_id, offset_ns, self._max_value_length)
         request = ExportTraceServiceRequest()
         spans = request.resource_spans.add(resource=self._resource, schema_url=SCHEMA_URL)
         scoped = spans.scope_spans.add(scope=self._scope, schema_url=SCHEMA_URL)
