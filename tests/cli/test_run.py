@@ -68,6 +68,17 @@ def test_the_exit_code_is_the_childs(tmp_path: Path, script: str, code: int) -> 
     assert figures(done.stderr)["Requests"] == "0"
 
 
+@pytest.mark.parametrize("command", [("run", "--", "true"), ("serve", "--port", "0")])
+def test_a_missing_extra_is_told(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").write_text("raise ImportError")
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "PYTHONPATH": str(tmp_path)}
+    done = call(tmp_path, *command, **keys(**variables))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("pip install 'llm-edge-agent[otel]'")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     done = call(tmp_path, "run", "--mock", "--", "no-such-command", "--flag")
     assert (done.returncode, done.stderr) == (127, "Error: no-such-command: command not found\n")

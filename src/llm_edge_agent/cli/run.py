@@ -43,8 +43,12 @@ def run(
 
     options = options_of(context)
     config = None if mock else _quiet(options.load(), options)
+    from llm_edge_agent.gateway.exports import MissingExtraError
+
     try:
         code, totals = uvloop.run(_run(command, config))
+    except MissingExtraError as error:
+        fail(str(error))
     except OSError as error:
         fail(listen_failure(error, "127.0.0.1"))
     _summarise(totals, mock)
