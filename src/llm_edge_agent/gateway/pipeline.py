@@ -10,7 +10,6 @@ Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
 """
 
 import asyncio
-import math
 import time
 from functools import partial
 from time import monotonic
@@ -22,9 +21,9 @@ from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.limits import RateLimiter
-from llm_edge_agent.core.pricing import TokenUsage, cost_picodollars, prompt_cache_effect
+from llm_edge_agent.core.pricing import TokenUsage
 from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
-from llm_edge_agent.dialects.endpoint import Answer, Endpoint, Prepared, Translator
+from llm_edge_agent.dialects.endpoint import Endpoint, Prepared, Translator
 from llm_edge_agent.gateway.admitted import Admitted, Considered, Door
 from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
 from llm_edge_agent.gateway.exchange import Attempt, Exchange
@@ -48,7 +47,8 @@ from llm_edge_agent.gateway.replies import (
 )
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.retold import Retold
-from llm_edge_agent.gateway.stored import Answers, StoredAnswer
+from llm_edge_agent.gateway.settling import Settling
+from llm_edge_agent.gateway.stored import Answers
 from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.errands import Errand
@@ -82,6 +82,12 @@ class Pipeline:
         self._answers = answers
         self._shared = answers is not None and answers.shared
         self._prompt_caching = prompt_caching
+        self._settling = Settling(
+            prompt_caching,
+            answers,
+            longest_ttl_s=settings.longest_ttl_s,
+            stale_if_error_s=settings.stale_if_error_s,
+        )
         self._sweep = sweep
         self._ids = ids
         self._flights = Flights()
@@ -411,10 +417,10 @@ class Pipeline:
         exchange.note_end(exchange.attempts[-1])
         whole = translator.answer(answer.body(), prepared, created=int(time.time()))
         tried.succeeded(monotonic(), whole.usage)
-        self._account(exchange, target, trial, whole.usage)
+        self._settling.account(exchange, target, trial, whole.usage)
         if exchange.traced is not None:
             exchange.traced.tell(whole.body, whole.finish_reasons)
-        stored = self._store(miss, target, whole)
+        stored = self._settling.store(miss, target, whole)
         if miss.flight is not None:
             miss.flight.land(stored)
         body = whole.body
@@ -454,7 +460,7 @@ class Pipeline:
             record.ended_s = monotonic()
             record.error = exchange.error
             exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - began_s
-            self._account(exchange, target, trial, usage)
+            self._settling.account(exchange, target, trial, usage)
             if exchange.error is not None:
                 tried.failed(record.ended_s, GatewayError(exchange.error, ""))
             stored = None
@@ -464,7 +470,7 @@ class Pipeline:
                 if folded is not None and exchange.traced is not None:
                     exchange.traced.tell(folded.body, folded.finish_reasons)
                 if folded is not None and len(folded.finish_reasons) == miss.call.choices:
-                    stored = self._store(miss, target, folded)
+                    stored = self._settling.store(miss, target, folded)
             if whole and miss.flight is not None:
                 miss.flight.land(stored)
             if not (self._in_body and miss.endpoint.in_body):
@@ -523,37 +529,6 @@ class Pipeline:
         if miss.flight is not None and tee is not None:
             miss.flight.opened(tee)
         return relay
-
-    def _account(self, exchange: Exchange, target: Deployment, trial: Trial | None, usage: TokenUsage | None) -> None:
-        prices = target.prices
-        exchange.usage = usage
-        exchange.cost_picodollars = cost_picodollars(prices, usage)
-        exchange.prompt_cache = prompt_cache_effect(prices, usage)
-        if trial is not None and usage is not None:
-            self._prompt_caching.learn(trial, exchange.prompt_cache, prices, usage)
-
-    def _store(self, miss: Miss, target: Deployment, answer: Answer) -> StoredAnswer | None:
-        """The answer as it can be told again, put into the cache where it may be. None where nobody would ask."""
-        if miss.key is None or self._answers is None:
-            return None
-        exchange = miss.exchange
-        ttl_s, fresh_s, stale_s = miss.ttl_s, math.inf, self._settings.stale_if_error_s
-        if stale_s:
-            longest_s = self._settings.longest_ttl_s
-            fresh_s = longest_s if ttl_s is None else min(ttl_s, longest_s)
-            ttl_s = fresh_s + stale_s
-        stored = StoredAnswer(
-            answer.body,
-            target.provider,
-            exchange.model,
-            exchange.cost_picodollars,
-            exchange.warnings,
-            fresh_s=fresh_s,
-        )
-        own = target in miss.group.deployments  # another model's answer is not what the next client asks for
-        if own and cache_policy.is_cacheable_answer(200, answer.finish_reasons):
-            self._answers.put(miss.key, stored, ttl_s=ttl_s)
-        return stored
 
     def _own_headers(self, exchange: Exchange, endpoint: Endpoint, *, cost: bool = True) -> bytes:
         """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""
