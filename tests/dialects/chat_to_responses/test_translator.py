@@ -9,6 +9,7 @@ from llm_edge_agent.dialects.chat_endpoint import ChatToChat
 from llm_edge_agent.dialects.chat_to_messages.sent import TranslationOptions
 from llm_edge_agent.dialects.chat_to_responses.translator import ChatToOpenAI
 from llm_edge_agent.dialects.endpoint import Call, Prepared
+from llm_edge_agent.dialects.gateway_signature import KeptReasoning, sign
 from tests.dialects.chat_to_responses import models
 
 PAIR = ChatToOpenAI(ChatToChat())
@@ -63,3 +64,14 @@ def test_errors_have_the_clients_names() -> None:
     body = json.dumps({"error": {"message": "Too small.", "param": "max_output_tokens"}}).encode()
     error = PAIR.error(400, {}, body, provider="openai", now_unix_s=0)
     assert (error.kind, error.param) == (ErrorKind.UPSTREAM_REJECTED, "max_completion_tokens")
+
+
+def test_a_model_that_has_no_use_for_it_gets_no_thinking_of_our_own() -> None:
+    blocks = [{"type": "thinking", "thinking": "", "signature": sign(KeptReasoning("rs_1", "e"))}]
+    said = {"role": "assistant", "content": "x", "thinking_blocks": blocks}
+    body = {"model": models.PLAIN, "messages": [{"role": "user", "content": "Hi"}, said]}
+    call = read_request(json.dumps(body).encode(), max_depth=64)
+    options = TranslationOptions()
+    prepared = PAIR.request(call, models.model(models.PLAIN), models.PLAIN, options, ask_usage=False)
+    assert prepared.path == b"/chat/completions"
+    assert json.loads(prepared.body)["messages"][1] == {"role": "assistant", "content": "x"}
