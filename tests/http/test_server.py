@@ -1,3 +1,5 @@
+"""The inbound server over real sockets: exchanges one at a time, pipelining, leaving clients, bounds, draining."""
+
 import asyncio
 import logging
 import resource

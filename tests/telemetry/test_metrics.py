@@ -1,3 +1,5 @@
+"""What each outcome of a request moves, and how it is told: Prometheus text, OpenMetrics, several workers as one."""
+
 import re
 import subprocess
 import sys
