@@ -137,7 +137,7 @@ def test_init_writes_a_file_that_changes_nothing_until_filled_in(tmp_path: Path)
     (tmp_path / "filled").write_text(with_keys.replace("\nAPI_KEYS=\n", "\n"))
     home = {"HOME": str(tmp_path)}
     filled = AppConfig.from_env(home, dotenv=tmp_path / "filled")
-    variables = {"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-x", "LOG_FORMAT": "json"}
+    variables = {"OPENAI_API_KEY": "sk-x", "ANTHROPIC_API_KEY": "sk-x"}
     assert filled == AppConfig.from_env(home | variables, dotenv=None)
 
 

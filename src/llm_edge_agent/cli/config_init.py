@@ -24,9 +24,16 @@ TEMPLATE = """\
 #PORT=8080
 # Metrics and health only; 0: none.
 #METRICS_PORT=9090
+# Processes that share the port; auto: one per core.
+#WORKERS=1
 
 # Keys that clients must present: comma-separated, each `key`, `tenant=key` or `tenant=sha256:<hex digest>`.
 #API_KEYS=
+# Requests a minute of each key, per worker.
+#RATE_LIMIT_ENABLED=false
+#RATE_LIMIT_RPM=1000
+# Opens the admin API: look into the cache, purge, warm.
+#ADMIN_API_KEY=
 
 # The cache in memory. Policy: all, deterministic (temperature 0 or a seed only), off.
 #ENABLE_L1_CACHE=true
@@ -35,6 +42,14 @@ TEMPLATE = """\
 #L1_CACHE_MB=64
 #L1_TTL_SECONDS=300
 #L1_TTI_SECONDS=120
+# A second tier that processes share: in Redis where REDIS_URL names one, else in a file of this machine.
+#ENABLE_L2_CACHE=false
+#REDIS_URL=
+#L2_TTL_SECONDS=3600
+
+# When a provider fails: repeats, and other models in turn (model=model,model;model=model). Groups need a file.
+#MAX_RETRIES=2
+#FALLBACKS=
 
 # Where an answer's `metadata` goes: body, headers, off.
 #RESPONSE_METADATA=body
@@ -45,9 +60,13 @@ TEMPLATE = """\
 #STREAM_IDLE_TIMEOUT_SECONDS=60
 #SHUTDOWN_TIMEOUT_SECONDS=30
 
-# Log: debug, info, warning, error; json or text.
+# Log: debug, info, warning, error; json, text, or auto: text on a terminal.
 #LOG_LEVEL=info
-#LOG_FORMAT=json
+#LOG_FORMAT=auto
+# A file in which every request to a model is written down, for `llm-edge-agent usage`.
+#LEDGER_PATH=
+# A collector for traces and metrics (needs the extra `otel`).
+#OTEL_EXPORTER_OTLP_ENDPOINT=
 
 # The way out, where it is not direct.
 #HTTPS_PROXY=
