@@ -63,7 +63,10 @@ class Reply:
             self._paused = True
             self._source.pause()
 
-    def end(self) -> None:
+    def end(self, last: bytes = b"") -> None:
+        if last:
+            self._pieces.append(last)
+            self._buffered_bytes += len(last)
         self._ended = True
         self._ready.set()
 

@@ -106,3 +106,26 @@ def test_an_event_without_end_is_bounded(pieces: list[bytes]) -> None:
 )
 def test_where_an_answer_begins(event: bytes, expected: bool) -> None:
     assert begins_content(b"data: %b\n\n" % event) is expected
+
+
+@pytest.mark.parametrize(
+    ("pieces", "between"),
+    [
+        ([], False),
+        ([b"data: 1\n\n"], True),
+        ([b"data: 1\n\ndata"], False),
+        ([b"data: 1\n\n", b"data: 2"], False),
+        ([b"data: 1\n\ndata: 2", b"\n\n"], True),
+        ([b"data: 1\r\n\r\n"], True),
+        ([b"data: 1\r\r"], False),  # an LF that comes next belongs to it
+    ],
+)
+def test_between_events(pieces: list[bytes], between: bool) -> None:
+    decoder = SSEDecoder()
+    for piece in pieces:
+        decoder.feed(piece)
+    assert decoder.between is between
+    taking = SSEDecoder()
+    for piece in pieces:
+        taking.feed(piece, lambda text: text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0)
+    assert taking.between is between

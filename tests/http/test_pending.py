@@ -86,6 +86,20 @@ async def test_the_end_comes_once_and_nothing_after_it() -> None:
     assert stream.events == ["start"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "ending"),
+    [
+        (request(), b"4\r\nlast\r\n0\r\n\r\n"),
+        (request(http_1_0=True), b"last"),
+        (request("HEAD"), b""),
+    ],
+)
+async def test_the_last_bytes_go_out_with_the_end(asked: Request, ending: bytes) -> None:
+    outlet = Outlet()
+    await settled(outlet, give(Recorded(lambda stream, sink: sink.end(b"last"))), asked)
+    assert outlet.calls[1:] == [f"end {ending!r}"]
+
+
 async def test_an_empty_write_is_no_chunk() -> None:
     outlet = Outlet()
     await settled(outlet, give(Recorded(lambda stream, sink: sink.write(b""))))

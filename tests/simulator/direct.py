@@ -28,7 +28,9 @@ class Collected:
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
-    def end(self) -> None:
+    def end(self, last: bytes = b"") -> None:
+        if last:
+            self.writes.append(last)
         self.ending = "end"
 
     def cut(self) -> None:

@@ -57,6 +57,17 @@ class ChatAnswerStream:
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send now. Sets `complete` or `failure`; then nothing more may be fed."""
+        if self._decoder.between and self._translator is None and b"\r" not in data:
+            size, events = self._chunks.feed_plain(data)
+            self.events += events
+            if size == len(data):
+                return data
+            if size:
+                return data[:size] + self._feed(data[size:])
+        return self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """As `feed`, whatever `data` is."""
         out: list[bytes] = []
         try:
             if self._translator is not None:

@@ -27,20 +27,20 @@ _decoder = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode(
 _encode = msgspec.json.encode
 
 
-class _TextDelta(msgspec.Struct, forbid_unknown_fields=True):
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: str | None = None
     content: str | None = None
     refusal: None = None
 
 
-class _TextChoice(msgspec.Struct, forbid_unknown_fields=True):
+class _TextChoice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     delta: _TextDelta
     index: int = 0
     finish_reason: str | None = None
     logprobs: None = None
 
 
-class _TextChunk(msgspec.Struct):
+class _TextChunk(msgspec.Struct, gc=False):
     choices: list[_TextChoice]
     usage: dict[str, msgspec.Raw] | None = None
 

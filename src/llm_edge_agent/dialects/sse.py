@@ -30,12 +30,15 @@ class EventTooLargeError(Exception):
 class SSEDecoder:
     """Sans-io decoder of one stream. Feed it pieces of any size; call `finish` once at the end."""
 
-    __slots__ = ("_after_cr", "_max_event_bytes", "_rest", "_started")
+    __slots__ = ("_after_cr", "_max_event_bytes", "_rest", "_started", "between")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._rest = b""
         self._after_cr = False
         self._started = False
+        self.between = False
+        """Whether all that came was whole events: what comes next begins one, and if it holds no CR may as well be
+        taken by someone else."""
         self._max_event_bytes = max_event_bytes
 
     def feed(self, data: bytes, take: Callable[[bytes], int] | None = None) -> list[Event]:
@@ -43,6 +46,7 @@ class SSEDecoder:
 
         `take` is for those who know the usual form of their events: it is shown the text before it is taken apart, all
         line ends LF, and returns how many bytes of whole events it took from the front."""
+        self.between = False
         if self._after_cr or b"\r" in data:
             data = self._line_feeds(data)
         if self._rest:
@@ -56,6 +60,7 @@ class SSEDecoder:
         if take is not None and (taken := take(data)):
             if taken == len(data):
                 self._rest = b""
+                self.between = not self._after_cr
                 return []
             data = data[taken:]
         head, separator, rest = data.rpartition(b"\n\n")
@@ -65,6 +70,7 @@ class SSEDecoder:
             self._rest = data
             return []
         self._rest = rest
+        self.between = not rest and not self._after_cr
         if len(rest) > self._max_event_bytes:
             raise EventTooLargeError
         events: list[Event] = []

@@ -132,8 +132,8 @@ class Tee:
     # Towards the upstream.
 
     def data(self, chunk: bytes) -> None:
-        followers = tuple(self._followers)  # who boards meanwhile is told by the record
         leader, record = self._first.relay, self._record
+        followers = tuple(self._followers) if self._followers else ()  # who boards meanwhile is told by the record
         if leader is None and not followers:
             self._upstream.close()  # nothing may follow a terminal event
             return
@@ -145,7 +145,8 @@ class Tee:
                 record.append(chunk)
         if leader is not None:  # first, since it accounts for the answer, and followers ask what that cost
             leader.data(chunk)
-            self._release(self._first)
+            if leader.done:
+                self._release(self._first)
         for share in followers:
             if share.relay is not None:
                 if share.lags(chunk):

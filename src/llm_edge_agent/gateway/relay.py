@@ -51,7 +51,6 @@ class Relay:
     __slots__ = (
         "_buffer",
         "_conceal",
-        "_done",
         "_endpoint",
         "_finish",
         "_held",
@@ -64,6 +63,7 @@ class Relay:
         "_upstream",
         "_wrote",
         "deadline_s",
+        "done",
         "exchange",
         "failure",
         "headers",
@@ -109,7 +109,8 @@ class Relay:
         self._sink: Sink | None = None
         self._buffer: list[bytes] = []
         self._wrote = False
-        self._done = False
+        self.done = False
+        """Whether nothing more is taken from the upstream."""
         self._mute = False
         """The client has left, and the stream goes on for others."""
         self.failure: GatewayError | None = None
@@ -117,37 +118,32 @@ class Relay:
         self.keep_going: Callable[[], bool] | None = None
         """Asked when the client leaves: whether others want the answer, so that it must be received to its end."""
 
-    @property
-    def done(self) -> bool:
-        """Whether nothing more is taken from the upstream."""
-        return self._done
-
     # Towards the upstream: http.origins.Receiver.
 
     def data(self, chunk: bytes) -> None:
-        if self._done:
+        if self.done:
             self._upstream.close()  # nothing may follow a terminal event
             return
         try:
-            self._take(chunk)
+            stream = self._stream
+            out = stream.feed(chunk)
+            if stream.failure is not None:
+                self._fail(stream.failure, out)
+            elif stream.complete:
+                self._complete(out, whole=True)
+            elif self._sink is None or self.exchange.ttft_s is None:
+                self._emit(out)
+            elif out:  # as nearly every read of a stream
+                self._wrote = True
+                self._sink.write(out)
         except Exception as error:
             self._break(error)
-
-    def _take(self, chunk: bytes) -> None:
-        stream = self._stream
-        out = stream.feed(chunk)
-        if stream.failure is not None:
-            self._fail(stream.failure, out)
-        elif stream.complete:
-            self._complete(out, whole=True)
-        else:
-            self._emit(out)
 
     def end(self) -> None:
         self.failed(None)
 
     def failed(self, failure: UpstreamFailure | None) -> None:
-        if self._done:
+        if self.done:
             return
         try:
             self._at_end_of_input(failure)
@@ -178,7 +174,7 @@ class Relay:
         self._buffer.clear()
         if buffered:
             sink.write(buffered)
-        if self._done:
+        if self.done:
             self._close_sink()
 
     def pause(self) -> None:
@@ -199,22 +195,22 @@ class Relay:
         self.deadline_s = monotonic() + KEEPALIVE_S
         if self._wrote:
             self._wrote = False
-        elif self._sink is not None and not self._done:
+        elif self._sink is not None and not self.done:
             self._sink.write(self._endpoint.keepalive)
 
     def abort(self, reason: AbortReason) -> None:
         self._sweep.discard(self)
-        if reason != "shutdown" and not self._done and self.keep_going is not None and self.keep_going():
+        if reason != "shutdown" and not self.done and self.keep_going is not None and self.keep_going():
             self._mute = self.exchange.left = True
             self._sink = None
             self._buffer.clear()
             return
         self._upstream.close()
         sink, self._sink = self._sink, None
-        if self._done:
+        if self.done:
             self.exchange.end(499, ErrorKind.CLIENT_GONE)
             return
-        self._done = True
+        self.done = True
         self._account(self._stream.usage_so_far(), whole=False)
         if reason == "shutdown":
             error = GatewayError(ErrorKind.SHUTTING_DOWN, "The gateway is shutting down.")
@@ -228,7 +224,7 @@ class Relay:
 
     def refuse(self, error: GatewayError) -> None:
         """Breaks the stream off for a reason of the gateway's own."""
-        if not self._done:
+        if not self.done:
             self._fail(error, b"")
 
     # The ends.
@@ -264,17 +260,20 @@ class Relay:
                 self._tried.abandoned(monotonic())
 
     def _complete(self, out: bytes, *, whole: bool) -> None:
-        self._done = True
+        self.done = True
         if not self.opened.done():
             self._open()
         metadata = self._account(self._stream.usage, whole=whole)
-        self._emit(out + self._stream.close(metadata))
+        out += self._stream.close(metadata)
+        if self._sink is None or self.exchange.ttft_s is None:
+            self._emit(out)
+            out = b""
         self._upstream.resume()
         if self._sink is not None or self._mute:
-            self._close_sink()
+            self._close_sink(out)
 
     def _fail(self, error: GatewayError, out: bytes) -> None:
-        self._done = True
+        self.done = True
         error.conceal(self._conceal)
         self.failure = error
         if not self.opened.done() and begins_content(out):
@@ -296,11 +295,11 @@ class Relay:
         self._finish = _account_nothing
         self._fail(internal_error(error, self.exchange.request_id), b"")
 
-    def _close_sink(self) -> None:
+    def _close_sink(self, last: bytes = b"") -> None:
         self._sweep.discard(self)
         sink, self._sink = self._sink, None  # it holds this relay: together they would outlive the stream
         if sink is not None:
-            sink.end()
+            sink.end(last)
         self.exchange.end(self.status, self.exchange.error)
 
 

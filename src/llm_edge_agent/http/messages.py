@@ -95,8 +95,9 @@ class Sink(Protocol):
         """Sends body bytes at once (framed as a chunk where the protocol needs it). Ignored once closed."""
         ...
 
-    def end(self) -> None:
-        """The body is complete; the connection may serve the next request."""
+    def end(self, last: bytes = b"") -> None:
+        """The body is complete with `last`; the connection may serve the next request. Told with the end, the last
+        bytes need no write of their own."""
         ...
 
     def cut(self) -> None:

@@ -97,10 +97,14 @@ class Pending:
         if self._live and data and not self._mute:
             self._outlet.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def end(self) -> None:
+    def end(self, last: bytes = b"") -> None:
         if self._live:
             self._live = False
-            self._outlet.end_stream(b"0\r\n\r\n" if self._chunked and not self._mute else b"")
+            if self._mute:
+                last = b""
+            elif self._chunked:
+                last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
+            self._outlet.end_stream(last)
 
     def cut(self) -> None:
         if self._live:
