@@ -3,6 +3,10 @@
 import gc
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("busy machine", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("busy machine")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
