@@ -10,10 +10,10 @@ FIRST, LAST = 20_000, 32_767
 _chance = random.SystemRandom()
 
 
-def free_port() -> int:
-    """A loopback port on which nobody listens, and nobody will who has not chosen it here."""
+def free_port(last: int = LAST) -> int:
+    """A loopback port up to `last` on which nobody listens, and nobody will who has not chosen it here."""
     while True:
-        port = _chance.randint(FIRST, LAST)
+        port = _chance.randint(FIRST, last)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

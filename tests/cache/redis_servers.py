@@ -15,18 +15,19 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests import ports
 from tests.programs import program
 
 START_S = 15.0
+BUS = 10_000
 
 
-def free_port(low: int = 20000, high: int = 50000) -> int:
-    """A port that is free, and whose neighbour 10,000 above (a cluster's bus) is a port at all."""
+def free_port() -> int:
+    """A port that is free, and so is its neighbour 10,000 above, a cluster's bus."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if low <= port <= high:
+        port = ports.free_port(ports.LAST - BUS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port + BUS))
             return port
 
 
