@@ -129,8 +129,11 @@ class ChatStream:
         if not plain.isascii() and not _is_utf_8(plain):
             return 0, 0
         payloads = plain.split(b"\n\ndata: ")
-        if plain.count(b"\n") != 2 * len(payloads) - 2 or [p for p in payloads if b'"finish_reason":null' not in p]:
+        if plain.count(b"\n") != 2 * len(payloads) - 2:
             return 0, 0
+        for payload in payloads:
+            if b'"finish_reason":null' not in payload:
+                return 0, 0
         if self.kept is not None:
             self._keep(self.kept, payloads, len(plain))
         return end + 2, len(payloads)

@@ -180,6 +180,10 @@ class RelayedStream:
                 out.append(block)
             elif not self._take_block(block, out) or self.complete:
                 break
+            elif end == ends[0] and self.events and self._reader.plain(rest := text[end:]):
+                self._pass(rest)  # as what comes in one read with the first event of an answer
+                out.append(rest)
+                break
         return b"".join(out)
 
     def _take_block(self, block: bytes, out: list[bytes], *, whole: bool = True) -> bool:
