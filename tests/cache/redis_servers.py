@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,8 @@ class RedisServer:
         self.port = port if port is not None else free_port()
         self._folder = folder / f"{binary}-{self.port}"
         self._folder.mkdir(parents=True)
-        self.socket = self._folder / "redis.sock"
+        # Not in its folder: the path of a socket has room for 107 characters, and a test's folder may take them all.
+        self.socket = Path(tempfile.gettempdir()) / f"redis-of-tests-{self.port}.sock"
         self._settings = settings
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,6 +97,7 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+        self.socket.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
