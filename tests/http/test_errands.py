@@ -43,7 +43,7 @@ async def after(awaitable: Awaitable[Any], result: object = "done") -> object:
     return result
 
 
-async def test_each_step_is_taken_in_the_callback_that_it_waited_for() -> None:
+async def test_each_step_is_taken_on_the_round_after_what_it_waited_for() -> None:
     first, second = Signal(), Signal()
     steps: list[str] = []
 
@@ -56,22 +56,22 @@ async def test_each_step_is_taken_in_the_callback_that_it_waited_for() -> None:
 
     sent, owner = errand(work())
     before = running_tasks()
-
-    def drive() -> None:
-        sent.start()
-        assert steps == ["started"]
-        assert running_tasks() == before + 1
-        first.set()
-        first.set()
-        assert steps == ["started", "first"]
-        assert owner.ends == []
-        second.set()
-        assert owner.ends == ["done"]
-        assert sent.done()
-        assert running_tasks() == before
-
-    await from_the_loop(drive)
+    sent.start()
+    assert steps == []
+    assert running_tasks() == before + 1
+    await asyncio.sleep(0)
+    assert steps == ["started"]
+    first.set()
+    first.set()
+    assert steps == ["started"]
+    await asyncio.sleep(0)
+    assert steps == ["started", "first"]
+    assert owner.ends == []
+    second.set()
+    await asyncio.sleep(0)
     assert owner.ends == ["done"]
+    assert sent.done()
+    assert running_tasks() == before
 
 
 async def test_what_has_happened_already_is_not_waited_for() -> None:
@@ -124,7 +124,7 @@ async def test_the_end_of_the_program_is_not_swallowed() -> None:
 
     def drive() -> None:
         try:
-            sent.start()
+            sent.resume()  # as the loop calls it
         except SystemExit as error:
             raised.append(error.code)
 
@@ -206,7 +206,7 @@ async def test_cancelled_before_its_first_step_it_hears_of_it_at_its_first_wait(
         await Signal()
 
     sent, owner = errand(work())
-    sent.start()  # within this test's task: the first step is the next round's
+    sent.start()
     sent.cancel()
     assert steps == []
     await asyncio.sleep(0)
@@ -219,7 +219,7 @@ async def test_a_cancellation_that_comes_after_the_signal_still_counts() -> None
     signal = Signal()
     sent, owner = errand(after(signal))
     await from_the_loop(sent.start)
-    signal.set()  # from within a task: the step is the next round's
+    signal.set()
     assert sent.cancel()
     await asyncio.sleep(0)
     assert owner.ends == ["CancelledError()"]
@@ -266,7 +266,7 @@ async def test_it_is_the_current_task_only_during_its_steps() -> None:
     sent, _ = errand(work())
 
     def drive() -> None:
-        sent.start()
+        sent.resume()  # as the loop calls it
         current.append(asyncio.current_task())
 
     await from_the_loop(drive)

@@ -1,14 +1,15 @@
-"""A coroutine that the callbacks it waits for carry on, without a round of the event loop at each step.
+"""A coroutine that is carried on by what it waits for, at a fraction of what a task and its futures cost.
 
-Theory of operation. An asyncio task is first run on the next round of the loop, and after every wait on the round
-after. An `Errand` takes its first step when it starts, and each further one inside the callback that resolved what it
-waits for: a request whose provider is reached over an idle connection is sent in the callback of the client's socket
-and answered in the callback of the provider's.
+Theory of operation. An `Errand` takes its first step on the round of the loop after it was started, and each further
+one on the round after what it waits for came about, as a task would. What one round of the loop has read from many
+clients is so written to their provider together, and what it has read from a provider is answered together: where both
+ends are on one machine, waking the other side for each request by itself costs more than all of this code
+(docs/adr/0008).
 
-    start --step--> waits on a Signal  --set-----> step, at once     (the data plane's own)
-                    waits on a Future  --done----> step, on the next round of the loop, as in a task
-                    waits for nothing (sleep(0))-> step, on the next round of the loop
-          --step--> returned | raised              (told to its owner, once)
+    start --next round--> step --> waits on a Signal  --set-----> next round: step      (the data plane's own)
+                                   waits on a Future  --done----> next round: step
+                                   waits for nothing (sleep(0))-> next round: step
+                          step --> returned | raised              (told to its owner, once)
 
 To what runs in it an errand is a task: it is the loop's current one, so that `asyncio.timeout` and its like work. A
 task cannot run inside another's step; an errand that would is carried on by the next round of the loop instead.
@@ -45,7 +46,7 @@ class Signal:
         errand = self._errand
         if errand is not None:
             self._errand = None
-            errand.resume()
+            errand.resume_soon()
         elif self._others is not None:
             self._tell_others()
 
@@ -119,10 +120,14 @@ class Errand(Generic[T]):
 
     def start(self) -> None:
         adopt(self)
-        self.resume()
+        self.resume_soon()
+
+    def resume_soon(self) -> None:
+        """Takes the next step on the next round of the loop."""
+        self._loop.call_soon(self.resume)
 
     def resume(self, _: object = None) -> None:
-        """Takes the next step; on the next round of the loop where another task is in the middle of its own."""
+        """Takes the next step; later, where another task is in the middle of its own."""
         coroutine = self._coroutine
         if coroutine is None:
             return
