@@ -14,7 +14,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from llm_edge_agent.config import OtelConfig, Secret
+from llm_edge_agent.config import OtelConfig, ProviderConfig, Secret
+from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
 from llm_edge_agent.core.tracing import SamplerName
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import (
@@ -273,3 +274,66 @@ async def test_a_server_of_ones_own_is_told_of_the_trace(tmp_path: Path, told: b
             assert headers["tracestate"] == "vendor=1"
         else:
             assert "traceparent" not in headers
+
+
+async def test_a_failover_with_a_stream_is_told_attempt_by_attempt(tmp_path: Path) -> None:
+    collector = Collector()
+    async with (
+        scripted(collector.script) as receiver,
+        scripted(says(reply(failure(503), 503))) as broken,
+        scripted(ANSWERS) as sound,
+    ):
+        accounts = tuple(
+            ProviderConfig(name=name, dialect="openai", base_url=f"{each.url}/v1", api_key=Secret(f"key-of-{name}"))
+            for name, each in (("first", broken), ("second", sound))
+        )
+        places = tuple(DeploymentConfig(name=each.name, provider=each.name, model=MODEL) for each in accounts)
+        group = GroupConfig(name="smart", strategy="failover", deployments=places)
+        otel = OtelConfig(endpoint=receiver.url, delay_ms=50)
+        config = replace(gateway_config(sound.url), providers=accounts, groups=(group,), otel=otel)
+        async with running(config, str(tmp_path / "gateway.log")) as gateway:
+            body = {"model": "smart", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+            answer = await gateway.chat(json.dumps(body).encode(), PARENT)
+            assert (answer.status, answer.headers["x-llm-edge-attempts"]) == (200, "2")
+            await eventually(lambda: len(collector.spans) == 4)
+    server, call = collector.of("POST /v1/chat/completions"), collector.of(f"chat {MODEL}")
+    first, second = (span for span in collector.spans if span.name == "POST")
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE_ID}
+    assert (server.parent_span_id.hex(), call.parent_span_id) == (SPAN_ID, server.span_id)
+    assert first.parent_span_id == second.parent_span_id == call.span_id
+    assert call.start_time_unix_nano <= first.start_time_unix_nano <= second.start_time_unix_nano
+    failed, worked = attributes(list(first.attributes)), attributes(list(second.attributes))
+    common = {"http.request.method": "POST", "server.address": "127.0.0.1"}
+    assert failed == common | {
+        "llm_edge.provider": "first",
+        "llm_edge.attempt": 1,
+        "server.port": broken.port,
+        "url.full": f"{broken.url}/v1",
+        "http.response.status_code": 503,
+        "error.type": "503",
+    }
+    assert worked == common | {
+        "llm_edge.provider": "second",
+        "llm_edge.attempt": 2,
+        "server.port": sound.port,
+        "url.full": f"{sound.url}/v1",
+        "http.response.status_code": 200,
+        "http.request.resend_count": 1,
+    }
+    assert [span.status.code for span in (server, call, first, second)] == [0, 0, 2, 0]
+    told = attributes(list(call.attributes))
+    assert told.pop("gen_ai.response.time_to_first_chunk") > 0
+    assert told.pop("llm_edge.cost_usd", 0) >= 0
+    assert told == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "second",
+        "gen_ai.request.model": MODEL,
+        "gen_ai.request.stream": True,
+        "server.address": "127.0.0.1",
+        "server.port": sound.port,
+        "gen_ai.response.id": "chatcmpl-upstream",
+        "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 10,
+        "gen_ai.usage.output_tokens": 5,
+    }
