@@ -194,3 +194,12 @@ def test_what_is_too_large_for_the_cache_is_not_kept(limit: int) -> None:
     run(machine, message_events())
     assert machine.complete
     assert machine.answer() is None
+
+
+@doors
+def test_a_comment_before_the_first_event_is_handed_through(door: str) -> None:
+    raw = b": a sign of life\n\n" + b"".join(DOORS[door][1])
+    for pieces in ([raw], [raw[:19], raw[19:]], [raw[i : i + 1] for i in range(len(raw))]):
+        machine = stream(door)
+        assert run(machine, pieces) == raw
+        assert (machine.complete, machine.failure) == (True, None)
