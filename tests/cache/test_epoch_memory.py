@@ -17,7 +17,7 @@ def in_a_fork(act: object) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            act()  # type: ignore[operator]
+            act()  # type: ignore[operator]  # a table of calls, typed as objects
         except BaseException:
             os._exit(1)
         os._exit(0)

@@ -7,7 +7,7 @@ EVERYTHING = sum(feature.flag for feature in FEATURES)
 
 
 def model(dialect: Dialect = "openai", *, known: bool = True, rules: Rules | None = None, **said: bool) -> Model:
-    return Model(id="m", dialect=dialect, provider="p", known=known, rules=rules or Rules(), **said)  # type: ignore[arg-type]
+    return Model(id="m", dialect=dialect, provider="p", known=known, rules=rules or Rules(), **said)  # type: ignore[arg-type]  # facts of a Model
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_each_deployment_comes_once_in_the_order_of_the_strategy() -> None:
 def test_plans_take_turns() -> None:
     group_ = group(deployment("a"), deployment("b"), strategy="round_robin")
     plans = [Plan(group_, NOTHING, stream=True) for _ in range(3)]
-    assert [plan.next(0.0, 0.5).upstream_model for plan in plans] == ["a", "b", "a"]  # type: ignore[union-attr]
+    assert [plan.next(0.0, 0.5).upstream_model for plan in plans] == ["a", "b", "a"]  # type: ignore[union-attr]  # not None
 
 
 def test_only_those_that_can_do_it_are_candidates() -> None:
