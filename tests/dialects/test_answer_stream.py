@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
 from llm_edge_agent.dialects.chat_stream import ChatStream
 from llm_edge_agent.dialects.chat_to_messages.sent import Sent
@@ -201,14 +201,14 @@ def test_what_goes_wrong_does_not_swallow_what_came_before(
     ("upstream", "events", "expected"),
     [
         ("openai", [], None),
-        ("openai", CHAT[:4], TokenUsage(completion_tokens=1, estimated=True)),
+        ("openai", CHAT[:4], TokenUsage(completion_tokens=1, estimated=Estimated.ALL)),
         ("openai", CHAT[:6], TokenUsage(prompt_tokens=3, completion_tokens=2)),
-        ("anthropic", MESSAGES[:1], TokenUsage(estimated=True)),
-        ("anthropic", MESSAGES[:5], TokenUsage(prompt_tokens=5, completion_tokens=1, estimated=True)),
+        ("anthropic", MESSAGES[:1], TokenUsage(estimated=Estimated.ALL)),
+        ("anthropic", MESSAGES[:5], TokenUsage(prompt_tokens=5, completion_tokens=1, estimated=Estimated.COMPLETION)),
         (
             "anthropic",
             [*MESSAGES[:5], *MESSAGES[4:5]],
-            TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=True),
+            TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=Estimated.COMPLETION),
         ),
     ],
 )

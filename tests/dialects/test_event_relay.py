@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.completions_stream import CompletionsReader
 from llm_edge_agent.dialects.event_relay import MAX_HELD_BYTES, EventReader, RelayedStream
 from llm_edge_agent.dialects.messages_stream import MessagesReader
@@ -166,26 +166,26 @@ def test_what_a_cut_stream_cost_is_estimated_from_its_pieces_until_the_bill_is_i
     machine.feed(events[0])
     begun = TokenUsage(
         prompt_tokens=235, cache_read_tokens=200, cache_write_tokens=10, cache_write_1h_tokens=20, completion_tokens=1,
-        estimated=True,
+        estimated=Estimated.COMPLETION,
     )  # fmt: skip
     assert machine.usage_so_far() == begun
     for event in events[1:8]:
         machine.feed(event)
     so_far = machine.usage_so_far()
     assert so_far is not None
-    assert (so_far.completion_tokens, so_far.estimated) == (3, True)
+    assert (so_far.completion_tokens, so_far.estimated) == (3, Estimated.COMPLETION)
     for event in events[8:-1]:
         machine.feed(event)
     billed = machine.usage_so_far()
     assert billed is not None
-    assert (billed.completion_tokens, billed.estimated) == (40, False)
+    assert (billed.completion_tokens, billed.estimated) == (40, Estimated.NOTHING)
 
 
 def test_pieces_are_counted_where_the_provider_told_nothing_yet() -> None:
     machine = stream("responses")
     for event in response_events()[:5]:
         machine.feed(event)
-    assert machine.usage_so_far() == TokenUsage(completion_tokens=2, estimated=True)
+    assert machine.usage_so_far() == TokenUsage(completion_tokens=2, estimated=Estimated.ALL)
 
 
 @pytest.mark.parametrize("limit", [0, 200])

@@ -137,6 +137,8 @@ async def test_usage_and_cost_are_the_providers_bill(provider: RunningSimulator,
             bill = None if each.retold else bills.pop(each.upstream_id or "", None)
             compared(each, line, bill, table)
             known += line["cost_usd"] or 0
+            if each.asked.outcome == "gone" and line["tokens"] is not None:
+                estimated["prompt"] += line["tokens"]["prompt"]
             if each.asked.outcome == "cut" and each.asked.provider == "openai":
                 estimated["prompt"] += line["tokens"]["prompt"] - prompt_of(bill) if bill is not None else 0
         # Whoever leaves before the answer is billed for the question, and the gateway is never told how much.
@@ -160,7 +162,11 @@ def compared(each: Done, line: Mapping[str, Any], bill: Billed | None, table: Ma
     if each.retold:
         assert (each.status, told, line["cost_usd"]) == (200, None, 0), context
         return
-    if asked.outcome in ("refused", "uncounted", "gone"):
+    if asked.outcome == "gone":
+        assert bill is None, context
+        assert told is None or (told["estimated"], told["completion"]) == ("all", 0), context
+        return
+    if asked.outcome in ("refused", "uncounted"):
         assert (told, line["cost_usd"], bill) == (None, None, None), context
         assert (each.status < 400) == (asked.outcome == "uncounted"), context
         return

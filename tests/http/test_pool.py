@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts
+from llm_edge_agent.http.pool import UpstreamPool, was_sent
 from tests.http.scripted import (
     CHUNKED,
     HELLO,
@@ -395,6 +396,28 @@ async def test_cancelling_closes_the_connection(script: Callable[[Peer], Awaitab
             await task
         assert (pool.in_use, pool.idle) == (0, 0)
         await eventually(lambda: pool.connections_open == 0 and server.open == 0)
+
+
+async def test_who_is_cancelled_can_tell_whether_the_request_had_gone_out() -> None:
+    told: list[bool] = []
+
+    async def ask(pool: UpstreamPool, origin: Origin) -> None:
+        try:
+            await post(pool, origin)
+        except asyncio.CancelledError as error:
+            told.append(was_sent(error))
+            raise
+
+    async with upstream(silent) as server, pool_of() as pool:
+        for sent in (False, True):
+            task = asyncio.ensure_future(ask(pool, server.origin()))
+            if sent:
+                await eventually(lambda: pool.in_use == 1)
+            else:
+                await asyncio.sleep(0)  # the connection is being made
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert told == [False, True]
 
 
 async def test_cancelling_at_every_step_leaves_nothing() -> None:

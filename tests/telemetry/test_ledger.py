@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry import ledger as ledger_module
 from llm_edge_agent.telemetry import ledger_file
@@ -71,6 +71,16 @@ def test_a_row_says_what_the_exchange_says(tmp_path: Path) -> None:
     assert (second["prompt_tokens"], second["cost_picodollars"], second["saved_picodollars"]) == (None, 0, 7)
     assert (third["model"], third["outcome"], third["error"]) == (None, "error", "overloaded")
     assert (book.written, book.lost, book.errors) == (3, 0, 0)
+
+
+def test_a_row_says_which_tokens_are_estimates(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    book = ledger(path)
+    for estimated in Estimated:
+        book.observe(as_protocol(Finished(usage=TokenUsage(prompt_tokens=5, estimated=estimated))))
+    book.observe(as_protocol(hit()))
+    book.close()
+    assert [row["estimated"] for row in rows(path)] == [0, 1, 2, 0]
 
 
 def test_what_has_no_row(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llm_edge_agent import __version__
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.log_lines import MAX_MESSAGE_CHARACTERS, JsonLines, TextLines
 from llm_edge_agent.telemetry.redaction import Redactor, visible
@@ -87,13 +87,20 @@ def test_the_access_record(json_lines: JsonLines) -> None:
         "stream": True,
         "cache": "miss",
         "cache_tier": None,
-        "tokens": {"prompt": 1200, "completion": 345, "cached": 1000, "reasoning": 40},
+        "tokens": {"prompt": 1200, "completion": 345, "cached": 1000, "reasoning": 40, "estimated": "none"},
         "cost_usd": 0.012345678901,
         "attempts": 1,
         "key_id": "0a1b2c3d",
         "error_type": None,
         "warnings": ["dropped:seed"],
     }
+
+
+@pytest.mark.parametrize("estimated", Estimated)
+def test_which_counts_are_estimates(json_lines: JsonLines, estimated: Estimated) -> None:
+    usage = TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=estimated)
+    line = msgspec.json.decode(json_lines.access(as_protocol(Finished(usage=usage)), "info"))
+    assert line["tokens"]["estimated"] == {0: "none", 1: "completion", 2: "all"}[estimated]
 
 
 def test_a_request_in_a_trace_says_which(json_lines: JsonLines) -> None:
@@ -178,7 +185,9 @@ def test_the_clock_goes_on() -> None:
             "02:52:05.042 200 GET /v1/models | 250 ms | req-1",
         ),
         (
-            failed(ErrorKind.CLIENT_GONE, usage=TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=True)),
+            failed(
+                ErrorKind.CLIENT_GONE, usage=TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=Estimated.ALL)
+            ),
             "info",
             "02:52:05.042 499 gpt-5 (openai) | not cached | 250 ms | ~5+2 tokens | cancelled | req-1",
         ),

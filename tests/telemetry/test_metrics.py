@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import PromptCacheEffect, TokenUsage, usd
+from llm_edge_agent.core.pricing import Estimated, PromptCacheEffect, TokenUsage, usd
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.families import DURATION_BUCKETS_S
 from llm_edge_agent.telemetry.metrics import Metrics
@@ -68,6 +68,9 @@ def test_a_cached_answer_moves_exactly_these() -> None:
         'llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="cache_write"}': "0",
         'llm_edge_tokens_completion_total{provider="openai",model="gpt-5",kind="text"}': "0",
         'llm_edge_tokens_completion_total{provider="openai",model="gpt-5",kind="reasoning"}': "0",
+        'llm_edge_tokens_estimated_total{provider="openai",model="gpt-5",kind="prompt"}': "0",
+        'llm_edge_tokens_estimated_total{provider="openai",model="gpt-5",kind="completion"}': "0",
+        'llm_edge_cost_estimated_usd_total{provider="openai",model="gpt-5"}': "0.0",
     }
 
 
@@ -91,7 +94,27 @@ def test_a_billed_answer_moves_tokens_by_kind_and_dollars() -> None:
         f'llm_edge_tokens_prompt_total{{{labels},kind="cache_write"}}': "15",
         f'llm_edge_tokens_completion_total{{{labels},kind="text"}}': "18",
         f'llm_edge_tokens_completion_total{{{labels},kind="reasoning"}}': "12",
+        f'llm_edge_tokens_estimated_total{{{labels},kind="prompt"}}': "0",
+        f'llm_edge_tokens_estimated_total{{{labels},kind="completion"}}': "0",
+        f"llm_edge_cost_estimated_usd_total{{{labels}}}": "0.0",
     }
+
+
+def test_what_is_an_estimate_is_counted_and_told_apart() -> None:
+    metrics = Metrics(PROVIDERS, MODELS)
+    for estimated in Estimated:
+        usage = TokenUsage(prompt_tokens=100, completion_tokens=10, cache_read_tokens=40, estimated=estimated)
+        metrics.observe(as_protocol(Finished(usage=usage, cost_picodollars=10**12)))
+    unpriced = TokenUsage(prompt_tokens=1, estimated=Estimated.ALL)
+    changes = moved(metrics, Finished(usage=unpriced, cost_picodollars=None))
+    labels = 'provider="openai",model="gpt-5"'
+    told = {name: value for name, value in changes.items() if "estimated" in name}
+    assert told == {f'llm_edge_tokens_estimated_total{{{labels},kind="prompt"}}': "101"}
+    printed = series(metrics)
+    assert printed[f'llm_edge_tokens_estimated_total{{{labels},kind="completion"}}'] == "20"
+    assert printed[f"llm_edge_cost_estimated_usd_total{{{labels}}}"] == "2.0"
+    assert printed[f"llm_edge_cost_usd_total{{{labels}}}"] == "3.0"
+    assert printed[f"llm_edge_tokens_used_total{{{labels}}}"] == "331"
 
 
 @pytest.mark.parametrize(

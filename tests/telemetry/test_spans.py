@@ -1,10 +1,11 @@
 from typing import Any
 
+import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.genai import Told
 from llm_edge_agent.telemetry.spans import Recorded, SpanBuilder
@@ -132,6 +133,14 @@ def test_a_request_its_call_and_its_attempts() -> None:
         Status.STATUS_CODE_ERROR,
         Status.STATUS_CODE_UNSET,
     ]
+
+
+@pytest.mark.parametrize(
+    ("estimated", "told"), [(Estimated.NOTHING, None), (Estimated.COMPLETION, "completion"), (Estimated.ALL, "all")]
+)
+def test_a_call_says_which_of_its_tokens_are_estimates(estimated: Estimated, told: str | None) -> None:
+    _, call, _ = built(Finished(usage=TokenUsage(prompt_tokens=5, estimated=estimated)))
+    assert attributes(list(call.attributes)).get("llm_edge.usage.estimated") == told
 
 
 def test_a_hit_is_one_span() -> None:

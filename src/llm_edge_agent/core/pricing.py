@@ -5,6 +5,7 @@ floating point appears only where a figure is shown. An unknown price is None, n
 """
 
 from decimal import Decimal
+from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +14,20 @@ import msgspec
 PICODOLLARS_PER_USD = 10**12
 _EXACT_BELOW = 10**15
 """Below 1,000 USD a double's error is under half a picodollar, so formatting one to 12 places is exact, and quick."""
+
+
+class Estimated(IntEnum):
+    """Which counts of a usage are the gateway's own estimate, because the provider was cut off before it told them."""
+
+    NOTHING = 0
+    COMPLETION = 1
+    """The provider has told the prompt and its part of the cache: those are exact."""
+    ALL = 2
+
+    @property
+    def label(self) -> str:
+        """As logs and traces show it."""
+        return "none" if self is Estimated.NOTHING else self.name.lower()
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +48,7 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     off_list: bool = False
     """True where the provider bills otherwise than its price list for plain requests says: another service tier or
     speed, tokens of a kind that has no published price here. What it costs is unknown then."""
-    estimated: bool = False
-    """True where the stream was cut and the counts are the gateway's own estimate."""
+    estimated: Estimated = Estimated.NOTHING
 
     @property
     def uncached_tokens(self) -> int:

@@ -7,7 +7,7 @@ still goes out.
 from typing import Protocol
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.chat_replay import fold
 from llm_edge_agent.dialects.chat_stream import DONE, ChatStream
 from llm_edge_agent.dialects.endpoint import Answer
@@ -163,7 +163,7 @@ class ChatAnswerStream:
             cache_write_1h_tokens=known.cache_write_1h_tokens if known else 0,
             completion_tokens=max(known.completion_tokens if known else 0, pieces),
             off_list=known.off_list if known else False,
-            estimated=True,
+            estimated=Estimated.COMPLETION if known and known.prompt_tokens else Estimated.ALL,
         )
 
     def answer(self) -> Answer | None:

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.endpoint import Answer
 from llm_edge_agent.dialects.sse import COMMENT, Event, parse_block
 
@@ -245,7 +245,9 @@ class RelayedStream:
             return known
         known = known if known is not None else TokenUsage()
         return msgspec.structs.replace(
-            known, completion_tokens=max(known.completion_tokens, self._pieces), estimated=True
+            known,
+            completion_tokens=max(known.completion_tokens, self._pieces),
+            estimated=Estimated.COMPLETION if known.prompt_tokens else Estimated.ALL,
         )
 
     def answer(self) -> Answer | None:

@@ -14,8 +14,6 @@ import time
 from functools import partial
 from time import monotonic
 
-import msgspec
-
 from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
 from llm_edge_agent.core.deployments import Deployment, Try
@@ -54,10 +52,10 @@ from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.errands import Errand
 from llm_edge_agent.http.messages import Complete, Request
 from llm_edge_agent.http.origins import UpstreamFailure
-from llm_edge_agent.http.pool import UpstreamPool
+from llm_edge_agent.http.pool import UpstreamPool, was_sent
 
 MAX_MODEL_CHARACTERS = 128  # of a name in records, which outlive the request: a client may write megabytes
-CHARACTERS_PER_TOKEN = 4  # estimate for streams that were cut before the provider told its count
+CHARACTERS_PER_TOKEN = 4  # for quotas, which are taken before anybody counts
 
 
 class Pipeline:
@@ -394,8 +392,10 @@ class Pipeline:
             error.conceal(upstream.conceal)
             tried.failed(monotonic(), error)
             raise
-        except BaseException:
+        except BaseException as error:
             tried.abandoned(monotonic())
+            if was_sent(error):
+                self._settling.account_cut(miss, target, trial, None)
             raise
         finally:
             record.status = exchange.upstream_status
@@ -417,7 +417,7 @@ class Pipeline:
         exchange.note_end(exchange.attempts[-1])
         whole = translator.answer(answer.body(), prepared, created=int(time.time()))
         tried.succeeded(monotonic(), whole.usage)
-        self._settling.account(exchange, target, trial, whole.usage)
+        self._settling.account(miss, target, trial, whole.usage)
         if exchange.traced is not None:
             exchange.traced.tell(whole.body, whole.finish_reasons)
         stored = self._settling.store(miss, target, whole)
@@ -454,13 +454,13 @@ class Pipeline:
         began_s = monotonic()
 
         def finish(usage: TokenUsage | None, whole: bool) -> bytes | None:
-            if usage is not None and usage.estimated and not usage.prompt_tokens:
-                guess = len(miss.call.body.raw) // CHARACTERS_PER_TOKEN
-                usage = msgspec.structs.replace(usage, prompt_tokens=guess)
             record.ended_s = monotonic()
             record.error = exchange.error
             exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - began_s
-            self._settling.account(exchange, target, trial, usage)
+            if stream.complete:
+                self._settling.account(miss, target, trial, usage)
+            else:
+                self._settling.account_cut(miss, target, trial, usage)
             if exchange.error is not None:
                 tried.failed(record.ended_s, GatewayError(exchange.error, ""))
             stored = None

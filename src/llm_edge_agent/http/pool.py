@@ -18,12 +18,14 @@ from llm_edge_agent.http.dial import dial, tls_context
 from llm_edge_agent.http.origins import FailureReason, Origin, Timeouts, UpstreamFailure
 from llm_edge_agent.http.proxies import ProxySettings
 
-__all__ = ["ProxySettings", "UpstreamPool", "tls_context"]
+__all__ = ["ProxySettings", "UpstreamPool", "tls_context", "was_sent"]
 
 SEPARATE_WRITE_BYTES = 64 * 1024
 """A body from this size on is not copied behind its head."""
 
 MAX_KEPT_HEADS = 256
+
+_SENT = "The request had been sent."
 
 _BODILESS = frozenset((b"GET", b"HEAD", b"DELETE"))
 """Methods whose empty body is not announced."""
@@ -88,7 +90,8 @@ class UpstreamPool:
 
         `path` follows `origin.prefix`. `headers` are ready lines, each ended by CRLF, without host, content-length,
         connection, transfer-encoding and accept-encoding. The caller closes the answer. Raises UpstreamFailure;
-        ValueError where `path` or `headers` would break the framing of the request. Cancelling closes the connection.
+        ValueError where `path` or `headers` would break the framing of the request. Cancelling closes the connection;
+        whether the request had gone out by then `was_sent` tells of the CancelledError.
         """
         route = self._routes.get(origin)
         if route is None:
@@ -114,8 +117,9 @@ class UpstreamPool:
             connection.start(answer, request, body, deadline_s, bare=method == b"HEAD")
             try:
                 await answer.settled
-            except BaseException:
+            except BaseException as error:
                 answer.close()
+                error.add_note(_SENT)
                 raise
             failure = answer.failure
             if failure is None:
@@ -251,3 +255,10 @@ class _Route:
             self.heads.clear()
         self.heads[method, path, headers] = head
         return head
+
+
+def was_sent(error: BaseException) -> bool:
+    """Whether whoever waited for an answer was told to stop (`error`, as `send` raised it) when the request was already
+    on its way: the provider may have read it, and may bill it. An exception of a type of its own would say it better,
+    but `asyncio.timeout` knows CancelledError alone."""
+    return _SENT in getattr(error, "__notes__", ())

@@ -12,13 +12,16 @@ from typing import NamedTuple
 from llm_edge_agent.core.pricing import usd
 from llm_edge_agent.telemetry.families import (
     CACHE_LATENCY,
+    COMPLETION_ESTIMATED,
     COMPLETION_REASONING,
     COMPLETION_TEXT,
     COST,
+    COST_ESTIMATED,
     DURATION,
     KEPT_ELSEWHERE,
     OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
+    PROMPT_ESTIMATED,
     PROMPT_READ,
     PROMPT_SAVED,
     PROMPT_SURCHARGE,
@@ -137,6 +140,19 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
         _CounterSpec("llm_edge_tokens_prompt_total", "Prompt tokens billed, by kind.", f.spend, prompt_parts),
         _CounterSpec(
             "llm_edge_tokens_completion_total", "Completion tokens billed, by kind.", f.spend, completion_parts
+        ),
+        _CounterSpec(
+            "llm_edge_tokens_estimated_total",
+            "Of the tokens billed: those that are the gateway's estimate, because the provider was cut off.",
+            f.spend,
+            (((("kind", "prompt"),), (PROMPT_ESTIMATED,)), ((("kind", "completion"),), (COMPLETION_ESTIMATED,))),
+        ),
+        _CounterSpec(
+            "llm_edge_cost_estimated_usd_total",
+            "Of the dollars billed: those of requests with estimated tokens.",
+            f.spend,
+            (((), (COST_ESTIMATED,)),),
+            True,
         ),
         _CounterSpec("llm_edge_translation_warnings_total", "Members dropped or changed on the way.", f.warnings),
         _CounterSpec("llm_edge_stream_interruptions_total", "Streams cut before their end.", f.interruptions),

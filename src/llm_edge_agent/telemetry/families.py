@@ -128,8 +128,9 @@ OVERHEAD = Histogram(OVERHEAD_BUCKETS_S, US_PER_S)
 SPEED = Histogram(SPEED_BUCKETS, MILLI)
 
 PROMPT_UNCACHED, PROMPT_READ, PROMPT_WRITE, COMPLETION_TEXT, COMPLETION_REASONING = range(5)
-COST, SAVED, PROMPT_SAVED, PROMPT_SURCHARGE = 5, 7, 9, 11
-SPEND_WIDTH = 13
+COST, SAVED, PROMPT_SAVED, PROMPT_SURCHARGE, COST_ESTIMATED = 5, 7, 9, 11, 13
+PROMPT_ESTIMATED, COMPLETION_ESTIMATED = 15, 16
+SPEND_WIDTH = 17
 """Cells of a spend row. Money takes two: whole microdollars, and the picodollars below one. Both only grow, so a
 reader never sees a carry half done, and neither fills up: one cell of picodollars would at nine million dollars."""
 PICODOLLARS_PER_CELL_UNIT = 10**6

@@ -224,7 +224,7 @@ class Ledger:
             written,
             completion,
             reasoning,
-            usage.estimated if usage is not None else False,
+            usage.estimated if usage is not None else 0,
             min(max(0, cost), LARGEST) if cost is not None else None,
             min(max(0, saved), LARGEST),
             int(duration_s * US_PER_S),

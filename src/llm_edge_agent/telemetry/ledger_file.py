@@ -86,7 +86,8 @@ class Row(NamedTuple):
     cache_write_tokens: int | None
     completion_tokens: int | None
     reasoning_tokens: int | None
-    estimated: bool
+    estimated: int
+    """Which tokens are the gateway's own estimate (`pricing.Estimated`): 0 none, 1 the completion's, 2 all."""
     cost_picodollars: int | None
     saved_picodollars: int
     duration_us: int

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from llm_edge_agent.core.pricing import usd
+from llm_edge_agent.core.pricing import Estimated, usd
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.redaction import Redactor, visible, visible_json
 from llm_edge_agent.telemetry.traced import Traced
@@ -26,6 +26,7 @@ class _Tokens(msgspec.Struct):
     completion: msgspec.Raw
     cached: msgspec.Raw
     reasoning: msgspec.Raw
+    estimated: str
 
 
 class _Access(msgspec.Struct):
@@ -60,6 +61,7 @@ class _Access(msgspec.Struct):
 
 OWN_ID_CHARACTERS = 32
 _MAX_MODEL_CHARACTERS = 128
+_ESTIMATED = tuple(each.label for each in Estimated)
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -143,7 +145,8 @@ class JsonLines:
     def _template(self, exchange: FinishedExchange, level: str) -> bytes:
         """The record as a format of what differs: timestamp, id and duration; where tokens were used, also the time
         to the first, their counts and cost."""
-        used = exchange.usage is not None
+        usage = exchange.usage
+        used = None if usage is None else _ESTIMATED[usage.estimated]
         ttft_s = exchange.ttft_s
         cost = exchange.cost_picodollars
         facts = (
@@ -189,7 +192,7 @@ class JsonLines:
                 exchange.stream,
                 exchange.cache,
                 exchange.cache_tier,
-                _Tokens(_SLOT, _SLOT, _SLOT, _SLOT) if used else None,
+                _Tokens(_SLOT, _SLOT, _SLOT, _SLOT, used) if used else None,
                 _SLOT if used else None if cost is None else msgspec.Raw(usd(cost).encode()),
                 len(exchange.attempts),
                 exchange.key_id,

@@ -22,7 +22,7 @@ from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import NO_EFFECT, TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, Estimated, TokenUsage
 from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.exposition import (
     OPENMETRICS,
@@ -36,9 +36,11 @@ from llm_edge_agent.telemetry.families import (
     CACHE_LATENCY,
     CACHE_OPERATIONS,
     COMPLETION_ENDPOINTS,
+    COMPLETION_ESTIMATED,
     COMPLETION_REASONING,
     COMPLETION_TEXT,
     COST,
+    COST_ESTIMATED,
     DURATION,
     L2_CORRUPT,
     L2_ERRORS,
@@ -48,6 +50,7 @@ from llm_edge_agent.telemetry.families import (
     OTHER,
     OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
+    PROMPT_ESTIMATED,
     PROMPT_READ,
     PROMPT_SAVED,
     PROMPT_SURCHARGE,
@@ -431,6 +434,8 @@ class Metrics:
                     cells[row + COMPLETION_REASONING] += reasoning
             except ValueError:
                 pass  # full, after millions of requests that claimed as much as is believed
+            if usage.estimated:
+                self._account_estimated(row, usage.estimated, prompt, completion, exchange.cost_picodollars)
             effect = exchange.prompt_cache
             if effect is not NO_EFFECT:
                 _add_money(cells, row + PROMPT_SAVED, effect.saved)
@@ -441,6 +446,19 @@ class Metrics:
         saved = exchange.saved_picodollars
         if saved > 0:
             _add_money(cells, row + SAVED, saved)
+
+    def _account_estimated(
+        self, row: int, estimated: Estimated, prompt: int, completion: int, cost_picodollars: int | None
+    ) -> None:
+        """What of a request is an estimate, once more: the difference is what providers told."""
+        cells = self._cells
+        try:
+            if estimated is Estimated.ALL:
+                cells[row + PROMPT_ESTIMATED] += prompt
+            cells[row + COMPLETION_ESTIMATED] += completion
+        except ValueError:
+            pass  # as above
+        _add_money(cells, row + COST_ESTIMATED, cost_picodollars or 0)
 
 
 def _took_s(attempt: FinishedAttempt) -> float:

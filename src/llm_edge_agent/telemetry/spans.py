@@ -147,6 +147,8 @@ class SpanBuilder:
             ):
                 if count:
                     attributes[f"gen_ai.usage.{name}"] = count
+            if usage.estimated:
+                attributes["llm_edge.usage.estimated"] = usage.estimated.label
         if exchange.cost_picodollars is not None:
             attributes["llm_edge.cost_usd"] = exchange.cost_picodollars / PICODOLLARS_PER_USD
         if recorded.content:

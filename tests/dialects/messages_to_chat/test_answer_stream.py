@@ -3,7 +3,7 @@
 import json
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.messages_to_chat.answer_stream import MessagesAnswerStream
 from llm_edge_agent.dialects.messages_to_chat.sent import Sent
 from llm_edge_agent.dialects.messages_to_chat.stream import MessagesEvents
@@ -52,7 +52,7 @@ def test_the_accounts_of_a_complete_answer() -> None:
 def test_a_cut_answer_is_estimated_and_not_kept() -> None:
     answered = stream()
     answered.feed(TEXT * 3)
-    assert answered.usage_so_far() == TokenUsage(completion_tokens=2, estimated=True)
+    assert answered.usage_so_far() == TokenUsage(completion_tokens=2, estimated=Estimated.ALL)
     answered.finish()
     assert answered.failure is not None
     assert answered.failure.kind is ErrorKind.STREAM_INTERRUPTED

@@ -2,7 +2,7 @@
 the translation of another dialect into chat chunks, and the machine that turns chunks into events."""
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.dialects.answer_stream import StreamTranslator
 from llm_edge_agent.dialects.chat_stream import DONE
 from llm_edge_agent.dialects.endpoint import Answer
@@ -88,7 +88,7 @@ class MessagesAnswerStream:
         known = self.usage
         if not self.events or known is not None:
             return known
-        return TokenUsage(completion_tokens=self.events - 1, estimated=True)
+        return TokenUsage(completion_tokens=self.events - 1, estimated=Estimated.ALL)
 
     def answer(self) -> Answer | None:
         if self._keep_bytes < 0 or not self.complete:

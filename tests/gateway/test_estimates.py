@@ -1,0 +1,94 @@
+"""What is accounted of a request whose client leaves before the provider has told what it used."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
+from tests.e2e.raw_client import request_bytes
+from tests.e2e.running_gateway import RunningGateway, ask, eventually, gateway_config, running
+
+SLOW = "[[sim: latency=30]]"
+PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[RunningSimulator]:
+    found = await start_simulator(SimulatorSettings())
+    yield found
+    await found.stop()
+
+
+async def left(gateway: RunningGateway, simulator: RunningSimulator, body: bytes) -> dict[str, Any]:
+    """The log line of a client that leaves when the provider has begun to think."""
+    async with gateway.connect() as wire:
+        await wire.send(request_bytes(body))
+        await eventually(lambda: simulator.simulator.open_exchanges == 1)
+        wire.reset()
+    await eventually(lambda: '"status":499' in gateway.log())
+    (line,) = [json.loads(line) for line in gateway.log().splitlines() if '"status":499' in line]
+    await eventually(lambda: simulator.simulator.open_exchanges == 0)
+    found: dict[str, Any] = line
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_leaves_before_the_answer_has_used_the_prompt(simulator: RunningSimulator, stream: bool) -> None:
+    body = ask(f"{SLOW} How much is it?", stream=stream)
+    async with running(gateway_config(simulator.url_anthropic)) as gateway:
+        line = await left(gateway, simulator, body)
+        guess = len(body) // 4
+        assert line["tokens"] == {
+            "prompt": pytest.approx(guess, abs=1), "completion": 0, "cached": 0, "reasoning": 0, "estimated": "all",
+        }  # fmt: skip
+        assert line["cost_usd"] == pytest.approx(line["tokens"]["prompt"] * 0.15e-6)
+        assert gateway.metric("llm_edge_cost_estimated_usd_total") == line["cost_usd"]
+        assert gateway.metric("llm_edge_tokens_estimated_total") == line["tokens"]["prompt"]
+    (bill,) = simulator.simulator.billed
+    assert (bill.aborted, bill.output_tokens) == (True, 0)
+
+
+async def test_the_prompt_is_estimated_by_bills_of_the_same_model(simulator: RunningSimulator) -> None:
+    text = "Tell me of the sea. " * 100
+    async with running(gateway_config(simulator.url_anthropic)) as gateway:
+        for number in range(3):
+            assert (await gateway.chat(ask(f"{text}{number}"))).status == 200
+        line = await left(gateway, simulator, ask(f"{text}{SLOW}"))
+    assert line["tokens"]["prompt"] == pytest.approx(simulator.simulator.billed[-1].input_tokens, rel=0.02)
+
+
+async def test_an_image_is_not_counted_by_its_bytes(simulator: RunningSimulator) -> None:
+    parts = [PIXEL, {"type": "text", "text": f"{SLOW} What is it?"}]
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": parts}]}).encode()
+    async with running(gateway_config(simulator.url_anthropic)) as gateway:
+        line = await left(gateway, simulator, body)
+    assert line["tokens"]["prompt"] == pytest.approx(1000, rel=0.1)
+
+
+@pytest.mark.parametrize("members", [{"service_tier": "priority"}, {"service_tier": "flex"}])
+async def test_what_is_off_the_price_list_has_tokens_and_no_cost(
+    simulator: RunningSimulator, members: dict[str, str]
+) -> None:
+    async with running(gateway_config(simulator.url_anthropic)) as gateway:
+        line = await left(gateway, simulator, ask(f"{SLOW} Be quick.", **members))
+    assert line["tokens"]["prompt"] > 0
+    assert line["cost_usd"] is None
+
+
+async def test_what_never_went_to_the_provider_costs_nothing(simulator: RunningSimulator) -> None:
+    async with running(gateway_config(simulator.url_anthropic, max_concurrency=1)) as gateway:
+        async with gateway.connect() as first:
+            await first.send(request_bytes(ask(f"{SLOW} first")))
+            await eventually(lambda: simulator.simulator.open_exchanges == 1)
+            async with gateway.connect() as second:
+                await second.send(request_bytes(ask(f"{SLOW} second")))
+                await eventually(lambda: gateway.state.pipeline.gate.waiting == 1)
+                second.reset()
+            line = (await gateway.logged('"event":"request"'))[0]
+            assert (line["status"], line["tokens"], line["cost_usd"]) == (499, None, None)
+            await asyncio.sleep(0)
+        await eventually(lambda: simulator.simulator.open_exchanges == 0)
+    assert len(simulator.simulator.billed) == 1
