@@ -8,15 +8,16 @@ produces the form in which a body enters a cache key. It holds no opinion about 
 import math
 import re
 from collections.abc import Collection, Mapping
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
+from blake3 import blake3
 
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 
 CANONICAL_LIMIT_BYTES = 32 * 1024
-"""Above this a body is keyed by its members' own bytes: canonicalising 264 KB costs three times hashing it."""
+"""Above this a body is keyed by its members' own bytes: putting a large one into canonical form costs more than all
+else that happens to it."""
 
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _GAP = re.compile(rb"[ \t\r\n]*([,}])")
@@ -96,13 +97,14 @@ def _json_type(value: object) -> str:
 def _deeper_than(value: dict[str, Any], max_depth: int) -> bool:
     level: list[Any] = [value]
     for _ in range(max_depth):
-        below: list[Any] = []
-        for container in level:
-            items = container.values() if type(container) is dict else container
-            below += [item for item in items if type(item) is dict or type(item) is list]
-        if not below:
+        level = [
+            item
+            for container in level
+            for item in (container.values() if type(container) is dict else container)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
             return False
-        level = below
     return True
 
 
@@ -116,15 +118,16 @@ def members(raw: bytes) -> dict[str, Span]:
     reports the last value, so the walk meets either a mismatch at the first or the same key again.
     """
     values = _members_decoder.decode(raw)
+    view = memoryview(raw)
     position = raw.index(b"{") + 1
     spans: dict[str, Span] = {}
     while (match := _KEY.match(raw, position)) is not None:
         literal = match.group(1)
         key = msgspec.json.decode(literal, type=str) if b"\\" in literal else str(literal[1:-1], "utf-8")
         start = match.end()
-        value = bytes(values[key])
-        end = start + len(value)
-        if key in spans or not raw.startswith(value, start):
+        value = values[key]
+        end = start + memoryview(value).nbytes
+        if key in spans or msgspec.Raw(view[start:end]) != value:  # compared where they stand: neither is copied
             raise _twice(key)
         spans[key] = Span(match.start(1), start, end)
         gap = _GAP.match(raw, end)
@@ -144,8 +147,8 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
     """The bytes that stand for `body` in a cache key, without the members named in `leave_out`.
 
     Bodies that mean the same get the same bytes where that can be proven cheaply (sorted keys, no white space, numbers
-    as sent); otherwise each member's own bytes are taken, as a SHA-256 over all. Two bodies that differ in any member
-    never share them.
+    as sent); otherwise each member's own bytes are taken, as a BLAKE3 digest over all (docs/adr/0013). Two bodies that
+    differ in any member never share them.
     Raises GatewayError (400) on a doubled top-level key.
     """
     raw, value = body
@@ -156,14 +159,14 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
             return b"c" + canonical
     spans = members(raw)
     view = memoryview(raw)
-    digest = sha256()
+    digest = blake3()
     for key in sorted(spans):
         if key not in leave_out:
             name = key.encode()
             span = spans[key]
             digest.update(b"%d:%b%d:" % (len(name), name, span.end - span.start))
             digest.update(view[span.start : span.end])
-    return b"m" + digest.digest()
+    return b"b" + digest.digest()
 
 
 def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:

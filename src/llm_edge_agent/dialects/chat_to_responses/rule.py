@@ -7,11 +7,10 @@ from llm_edge_agent.core.models import Model
 from llm_edge_agent.dialects.gateway_signature import kept_reasoning
 
 
-def needs_responses(request: Mapping[str, Any], model: Model, *, may_carry: bool = True) -> bool:
+def needs_responses(request: Mapping[str, Any], model: Model) -> bool:
     """Whether the model takes this chat request only there: it is served nowhere else, it refuses function tools in
     Chat Completions, or the conversation carries reasoning that only Responses gave and takes back. `request` is any
-    JSON object; what is malformed in it is not this function's business. `may_carry` False: it is known that nothing of
-    the kind is carried, and need not be looked for."""
+    JSON object; what is malformed in it is not this function's business."""
     if model.mode == "responses":
         return True
     rule = model.rules.tools_in_chat
@@ -19,7 +18,7 @@ def needs_responses(request: Mapping[str, Any], model: Model, *, may_carry: bool
         return False
     if _has_functions(request) and _refused(rule, request.get("reasoning_effort")):
         return True
-    return may_carry and _carries_reasoning(request)
+    return _carries_reasoning(request)
 
 
 def _refused(rule: str, effort: object) -> bool:
@@ -37,7 +36,9 @@ def _has_functions(request: Mapping[str, Any]) -> bool:
 def _carries_reasoning(request: Mapping[str, Any]) -> bool:
     messages = request.get("messages")
     for message in messages if isinstance(messages, list) else ():
-        blocks = message.get("thinking_blocks") if isinstance(message, dict) else None
+        if not isinstance(message, dict) or "thinking_blocks" not in message:
+            continue
+        blocks = message["thinking_blocks"]
         for block in blocks if isinstance(blocks, list) else ():
             if isinstance(block, dict) and kept_reasoning(block.get("signature")) is not None:
                 return True

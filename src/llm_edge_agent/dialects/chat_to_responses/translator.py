@@ -25,7 +25,7 @@ from llm_edge_agent.dialects.endpoint import (
     Prepared,
     Translator,
 )
-from llm_edge_agent.dialects.own_thinking import chat_without_own_thinking, may_hold_own_thinking
+from llm_edge_agent.dialects.own_thinking import chat_without_own_thinking
 
 PATH = b"/responses"
 
@@ -48,10 +48,8 @@ class ChatToOpenAI:
         ask_usage: bool,
         passed: Passed = PASSED_NOTHING,
     ) -> Prepared:
-        may_carry = may_hold_own_thinking(call)
-        if not needs_responses(call.body.value, model, may_carry=may_carry):
-            if may_carry:
-                call = chat_without_own_thinking(call)
+        if not needs_responses(call.body.value, model):
+            call = chat_without_own_thinking(call)
             return self._same.request(call, model, upstream_model, options, ask_usage=ask_usage, passed=passed)
         translated = translate_request(call.body.raw, model, options, upstream_model=upstream_model)
         return Prepared(path=PATH, body=translated.body, warnings=translated.warnings, sent=translated.sent)
