@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from llm_edge_agent.core.pricing import (
     NO_EFFECT,
+    Estimated,
     Price,
     PriceList,
     PromptCacheEffect,
@@ -112,6 +113,18 @@ def test_what_the_prompt_cache_changed(
     prices: PriceList | None, usage: TokenUsage | None, expected: PromptCacheEffect
 ) -> None:
     assert prompt_cache_effect(prices, usage) == expected
+
+
+def test_what_is_an_estimate_has_a_name_and_no_effect_of_a_cache() -> None:
+    assert [each.label for each in Estimated] == ["none", "completion", "all"]
+    usage = {
+        each: TokenUsage(prompt_tokens=100, completion_tokens=5, cache_read_tokens=90, estimated=each)
+        for each in Estimated
+    }
+    assert len({cost_picodollars(PRICES, each) for each in usage.values()}) == 1
+    effects = {each: prompt_cache_effect(PRICES, used) for each, used in usage.items()}
+    assert effects[Estimated.NOTHING] == effects[Estimated.COMPLETION] != NO_EFFECT
+    assert effects[Estimated.ALL] == NO_EFFECT
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 3000))

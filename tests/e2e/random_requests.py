@@ -56,7 +56,7 @@ class Requests:
 
     def _new(self) -> Asked:
         draw = self._rng.random()
-        outcome: Outcome = "cut" if draw < 0.06 else "gone" if draw < 0.09 else "refused" if draw < 0.2 else "whole"
+        outcome: Outcome = "cut" if draw < 0.06 else "gone" if draw < 0.1 else "refused" if draw < 0.2 else "whole"
         if outcome == "whole" and self._rng.random() < 0.02:
             return self._long_context()
         door = self._rng.choice(
@@ -95,12 +95,13 @@ class Requests:
 
     def _chat(self, outcome: Outcome) -> Asked:
         rng = self._rng
-        model = "gpt-4o-mini" if outcome == "cut" else rng.choice(("gpt-4o-mini", "gpt-5.5", "gpt-5.6", "gpt-6-luna"))
+        models = ("gpt-4o-mini", "gpt-5.5", "gpt-5.6", "gpt-6-luna")
+        model = rng.choice(models[:2] if outcome == "cut" else models)
         body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": self._text(outcome, "openai")}],
         }
-        if outcome != "cut" and rng.random() < 0.5:
+        if rng.random() < 0.5:
             body["messages"].insert(0, {"role": "system", "content": rng.choice(LONG)})
         if rng.random() < 0.4 and model in ("gpt-4o-mini", "gpt-5.5"):
             body["tools"] = [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}]
@@ -143,12 +144,12 @@ class Requests:
 
     def _messages_with_gpt(self, outcome: Outcome) -> Asked:
         body: dict[str, Any] = {
-            "model": "gpt-4o-mini" if outcome == "cut" else self._rng.choice(("gpt-4o-mini", "gpt-5.5", "gpt-5.6")),
+            "model": self._rng.choice(("gpt-4o-mini", "gpt-5.5", "gpt-5.6")),
             "max_tokens": 2000,
             "messages": [{"role": "user", "content": self._text(outcome, "openai")}],
             "stream": self._stream(outcome),
         }
-        if outcome != "cut" and self._rng.random() < 0.6:
+        if self._rng.random() < 0.6:
             body["system"] = self._rng.choice(LONG)
         return self._asked("/v1/messages", body, outcome, "openai", _VERSION)
 
@@ -198,14 +199,14 @@ class Requests:
 
     def _responses(self, outcome: Outcome) -> Asked:
         rng = self._rng
-        model = "gpt-4o-mini" if outcome == "cut" else rng.choice(("gpt-4o-mini", "gpt-5.6", "gpt-6-astra"))
+        model = rng.choice(("gpt-4o-mini", "gpt-5.6", "gpt-6-astra"))
         body: dict[str, Any] = {
             "model": model,
             "input": self._text(outcome, "openai"),
             "store": rng.random() < 0.5,
             "stream": self._stream(outcome),
         }
-        if outcome != "cut" and rng.random() < 0.6:
+        if rng.random() < 0.6:
             body["instructions"] = rng.choice(LONG)
         if rng.random() < 0.4:
             body["tools"] = [{"type": "function", "name": "get_weather", "parameters": SCHEMA}]

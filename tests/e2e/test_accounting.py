@@ -1,18 +1,26 @@
-"""What the gateway says that requests used and cost, against the provider's bills, to the last digit."""
+"""What the gateway says that requests used and cost, against the provider's bills.
+
+Whatever the provider has told is compared to the last digit, also of requests that their clients broke off. What it had
+not told by then is the gateway's estimate: it must be marked as one wherever it is shown, and be a good one.
+"""
 
 import asyncio
 import json
 import re
+import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+from llm_edge_agent.core.pricing import Estimated, usd
 from llm_edge_agent.data import model_document
-from llm_edge_agent.simulator import Billed, RunningSimulator, SimulatorSettings, start_simulator
+from llm_edge_agent.simulator import Billed, RunningSimulator, SimulatorSettings, start_simulator, tokens
 from tests.e2e.random_requests import CUT_AFTER, Asked, Requests
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import RunningGateway, eventually, gateway_config, running
@@ -23,6 +31,15 @@ PIECE = re.compile(
     rb'event: (?:content_block_delta|response\.output_text\.delta)\n|"delta":\{"content":"[^"]|\{"text":"[^"]'
 )
 """A piece of text in the stream of any door."""
+NUMBER = re.compile(rb"\((\d+)\)")
+"""Stands in the text of every request that its client breaks off, and in no other request's."""
+MARKS = {
+    "everything": Estimated.NOTHING,
+    "prompt": Estimated.COMPLETION,
+    "nothing": Estimated.ALL,
+    "unanswered": Estimated.ALL,
+}
+"""What the gateway must call an estimate, by what of the bill the reply had told."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +58,56 @@ class Done:
         """Answered without a call of its own: from the cache, or along with an identical request."""
         return self.cache.startswith(("hit", "join"))
 
+    @property
+    def aborted(self) -> bool:
+        return self.asked.outcome in ("cut", "gone")
+
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Account:
+    """One request that went to a provider: what the gateway says of it, and the bill."""
+
+    done: Done
+    line: Record
+    row: Record
+    bill: Billed
+
+    @property
+    def exact(self) -> bool:
+        return self.bill.told == "everything"
+
+    @property
+    def prompt_told(self) -> bool:
+        return self.bill.told in ("prompt", "everything")
+
 
 @pytest.fixture
 async def provider() -> AsyncIterator[RunningSimulator]:
-    found = await start_simulator(SimulatorSettings(extra_models=("own-instruct",)))
+    found = await start_simulator(SimulatorSettings(extra_models=("own-instruct",), kept_requests=2 * REQUESTS))
     yield found
     await found.stop()
 
 
-async def perform(gateway: RunningGateway, asked: Asked) -> Done:
+def unsent(asked: Asked) -> bool:
+    """A client that leaves when it has sent half of its question."""
+    return asked.outcome == "gone" and int(asked.headers["x-request-id"].rpartition("-")[2]) % 4 == 0
+
+
+async def perform(gateway: RunningGateway, provider: RunningSimulator, asked: Asked) -> Done:
     async with gateway.connect(limit=1 << 20) as wire:
-        await wire.send(request_bytes(asked.body, asked.headers, path=asked.path))
-        if asked.outcome == "gone":
+        data = request_bytes(asked.body, asked.headers, path=asked.path)
+        if unsent(asked):
+            await wire.send(data[: -len(asked.body) // 2])
             await asyncio.sleep(0.02)
+            wire.reset()
+            return Done(asked, 499, None, None)
+        await wire.send(data)
+        if asked.outcome == "gone":
+            number = numbered(asked.body)
+            await eventually(lambda: any(numbered(each.body) == number for each in provider.simulator.requests))
             wire.reset()
             return Done(asked, 499, None, None)
         if asked.outcome != "cut":
@@ -69,7 +123,12 @@ async def perform(gateway: RunningGateway, asked: Asked) -> Done:
         return Done(asked, status, headers.get("x-llm-edge-upstream-id"), None)
 
 
-Record = Mapping[str, Any]
+def numbered(body: bytes) -> bytes | None:
+    """The number that only this request has in its text."""
+    found = NUMBER.search(body)
+    return found[1] if found else None
+
+
 _KINDS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 
 
@@ -100,107 +159,220 @@ def cost(bill: Billed, record: Record) -> Decimal | None:
     return sum((getattr(bill, f"{kind}_tokens") * Decimal(of_kind[kind]) for kind in _KINDS), Decimal(0)) / 1_000_000
 
 
+def written_of(bill: Billed) -> int:
+    return bill.cache_write_5m_tokens + bill.cache_write_1h_tokens
+
+
 def prompt_of(bill: Billed) -> int:
-    written = bill.cache_write_5m_tokens + bill.cache_write_1h_tokens
-    return bill.input_tokens + bill.cache_read_tokens + written
+    return bill.input_tokens + bill.cache_read_tokens + written_of(bill)
 
 
-@pytest.mark.parametrize("seed", [20261126, *(pytest.param(number, marks=pytest.mark.long) for number in range(20))])
-async def test_usage_and_cost_are_the_providers_bill(provider: RunningSimulator, seed: int) -> None:
-    async with running(gateway_config(provider.url_anthropic, breaker_failures=10**6)) as gateway:
-        supply = Requests(seed)
-        done: list[Done] = []
+def as_accounted(account: Account, *, one_hour: bool = False) -> Billed:
+    """The bill with the gateway's estimates in the place of what it was not told: their cost must be right, too.
+    `one_hour`: what is estimated to have been written to the provider's cache was written for so long."""
+    told, bill = account.line["tokens"], account.bill
+    if not account.exact:
+        bill = replace(bill, output_tokens=told["completion"])
+    if not account.prompt_told:
+        read, written = told["cached"], account.row["cache_write_tokens"]
+        bill = replace(bill, input_tokens=told["prompt"] - read - written, cache_read_tokens=read)
+        bill = replace(bill, cache_write_5m_tokens=0 if one_hour else written)
+        bill = replace(bill, cache_write_1h_tokens=written if one_hour else 0)
+    return bill
 
-        async def client() -> None:
-            while (asked := take()) is not None:
-                done.append(await perform(gateway, asked))
 
-        left = REQUESTS
+# The seed, and the characters of a token: the gateway takes four until it has learnt better.
+RUNS = [(20261126, 4), (20261127, 3), *(pytest.param(seed, 3 + seed % 2, marks=pytest.mark.long) for seed in range(20))]
 
-        def take() -> Asked | None:
-            nonlocal left
-            left -= 1
-            return supply.next() if left >= 0 else None
 
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+@pytest.mark.parametrize(("seed", "characters"), RUNS)
+async def test_usage_and_cost_are_the_providers_bill(
+    provider: RunningSimulator, seed: int, characters: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "CHARS_PER_TOKEN", characters)
+    ledger = str(tmp_path / "ledger.db")
+    config = gateway_config(provider.url_anthropic, breaker_failures=10**6, ledger_path=ledger)
+    async with running(config) as gateway:
+        done = await all_of(gateway, provider, Requests(seed))
         await eventually(lambda: provider.simulator.open_exchanges == 0)
         await eventually(lambda: gateway.log().count('"event":"request"') == REQUESTS)
         lines = [json.loads(line, parse_float=Decimal) for line in gateway.log().splitlines() if '"request"' in line]
         logged = {line["request_id"]: line for line in lines}
-        bills = {bill.request_id: bill for bill in provider.simulator.billed}
-        assert len(logged) == len(done) == REQUESTS
+        kept = gateway.state.ledger
+        assert kept is not None
+        await eventually(lambda: kept.written == REQUESTS)
+        rows = rows_of(ledger)
+        assert len(logged) == len(rows) == len(done) == REQUESTS
+        accounts = matched(done, logged, rows, provider)
         table = published()
-        known = Decimal(0)
-        estimated = Counter[str]()
-        for each in done:
-            line = logged[each.asked.headers["x-request-id"]]
-            bill = None if each.retold else bills.pop(each.upstream_id or "", None)
-            compared(each, line, bill, table)
-            known += line["cost_usd"] or 0
-            if each.asked.outcome == "gone" and line["tokens"] is not None:
-                estimated["prompt"] += line["tokens"]["prompt"]
-            if each.asked.outcome == "cut" and each.asked.provider == "openai":
-                estimated["prompt"] += line["tokens"]["prompt"] - prompt_of(bill) if bill is not None else 0
-        # Whoever leaves before the answer is billed for the question, and the gateway is never told how much.
-        assert [bill.output_tokens for bill in bills.values()] == [0] * len(bills)
-        assert len(bills) <= sum(each.asked.outcome == "gone" for each in done)
-        totals(gateway, provider, list(bills.values()), known, estimated["prompt"])
-        assert {each.cache for each in done if each.retold} >= {"hit-l1"}
-        outcomes = Counter(each.asked.outcome for each in done)
-        assert min(outcomes.values()) >= 10
-        billed = provider.simulator.billed
-        assert min(sum(bill.cache_read_tokens for bill in billed), sum(bill.reasoning_tokens for bill in billed)) > 0
-        assert sum(bill.cache_write_1h_tokens for bill in billed) > 0
-        assert max(prompt_of(bill) for bill in billed) > 100_000
-        assert {bill.service_tier for bill in billed} == {"default", "flex", "priority"}
+        for account in accounts:
+            compared(account, table)
+        totals(gateway, accounts, rows.values())
+        counts(gateway, done, rows.values(), accounts)
+    varied(done, [account.bill for account in accounts])
+    print(good(accounts, table))
 
 
-def compared(each: Done, line: Mapping[str, Any], bill: Billed | None, table: Mapping[str, Record]) -> None:
-    """One request: the log and the head against the bill."""
-    asked, told = each.asked, line["tokens"]
-    context = (each, line, bill)
-    if each.retold:
-        assert (each.status, told, line["cost_usd"]) == (200, None, 0), context
-        return
-    if asked.outcome == "gone":
-        assert bill is None, context
-        assert told is None or (told["estimated"], told["completion"]) == ("all", 0), context
-        return
-    if asked.outcome in ("refused", "uncounted"):
-        assert (told, line["cost_usd"], bill) == (None, None, None), context
-        assert (each.status < 400) == (asked.outcome == "uncounted"), context
-        return
-    assert (each.status, bill is not None) == (200, True), context
-    assert bill is not None
-    assert told["completion"] == bill.output_tokens, context
-    if asked.outcome == "cut" and asked.provider == "openai":
-        return  # OpenAI tells the prompt's tokens at the end: until then they are a guess
-    expected = cost(bill, table.get(bill.model, {}))
-    assert (told["prompt"], told["cached"]) == (prompt_of(bill), bill.cache_read_tokens), context
-    assert line["cost_usd"] == expected, context
-    if asked.outcome != "cut":
-        assert told["reasoning"] == bill.reasoning_tokens, context
-        if not asked.stream:
-            assert (None if each.cost_usd is None else Decimal(each.cost_usd)) == expected, context
+async def all_of(gateway: RunningGateway, provider: RunningSimulator, supply: Requests) -> list[Done]:
+    done: list[Done] = []
+    left = REQUESTS
+
+    async def client() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            done.append(await perform(gateway, provider, supply.next()))
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return done
 
 
-def totals(
-    gateway: RunningGateway, provider: RunningSimulator, unknown: list[Billed], known: Decimal, guessed_more: int
-) -> None:
-    """The metrics against all bills: what no answer told is missing, what was guessed is off by as much."""
-    bills = [bill for bill in provider.simulator.billed if bill not in unknown]
-    dollars = Decimal(gateway.state.totals().cost_picodollars) / 10**12
-    assert dollars == known
-    kinds = {
-        kind: gateway.metric("llm_edge_tokens_prompt_total", kind=kind)
+def rows_of(ledger: str) -> dict[str, Record]:
+    database = sqlite3.connect(ledger)
+    database.row_factory = sqlite3.Row
+    try:
+        return {row["request_id"]: dict(row) for row in database.execute("SELECT * FROM requests")}
+    finally:
+        database.close()
+
+
+def matched(
+    done: Iterable[Done], logged: Mapping[str, Record], rows: Mapping[str, Record], provider: RunningSimulator
+) -> list[Account]:
+    """Every request with its own bill; whatever has none costs nothing, and no bill is left over."""
+    bills = {bill.request_id: bill for bill in provider.simulator.billed}
+    calls = {numbered(each.body): each.request_id for each in provider.simulator.requests}
+    accounts = []
+    for each in done:
+        request_id = each.asked.headers["x-request-id"]
+        line, row = logged[request_id], rows[request_id]
+        upstream_id = calls.get(numbered(each.asked.body)) if each.asked.outcome == "gone" else each.upstream_id
+        bill = None if each.retold else bills.pop(upstream_id or "", None)
+        if bill is not None:
+            accounts.append(Account(each, line, row, bill))
+            continue
+        free = each.retold or unsent(each.asked) or each.asked.outcome in ("refused", "uncounted")
+        told = (line["tokens"], line["cost_usd"] or 0, row["prompt_tokens"], row["cost_picodollars"] or 0)
+        assert (free, told) == (True, (None, 0, None, 0)), (each, line)
+        assert row["estimated"] == 0
+        assert (each.status < 400) == (each.retold or each.asked.outcome == "uncounted"), (each, line)
+    assert bills == {}
+    return accounts
+
+
+def compared(account: Account, table: Mapping[str, Record]) -> None:
+    """One request: log, ledger and head against the bill."""
+    done, line, row, bill = account.done, account.line, account.row, account.bill
+    told, context = line["tokens"], account
+    mark = MARKS[bill.told]
+    assert (told["estimated"], row["estimated"]) == (mark.label, mark), context
+    assert (bill.aborted, bill.completed, account.exact) == (done.aborted, not done.aborted, not done.aborted), context
+    prompt = (row["prompt_tokens"], row["cache_read_tokens"], row["cache_write_tokens"])
+    assert (told["prompt"], told["cached"]) == prompt[:2], context
+    assert (told["completion"], told["reasoning"]) == (row["completion_tokens"], row["reasoning_tokens"]), context
+    if account.prompt_told:
+        assert prompt == (prompt_of(bill), bill.cache_read_tokens, written_of(bill)), context
+    if account.exact:
+        assert (told["completion"], told["reasoning"]) == (bill.output_tokens, bill.reasoning_tokens), context
+    price, said = table.get(bill.model, {}), line["cost_usd"]
+    least, most = cost(as_accounted(account), price), cost(as_accounted(account, one_hour=True), price)
+    if account.prompt_told or least is None or most is None:
+        assert said == least == most, context
+    else:
+        assert least <= said <= most, context
+    assert row["cost_picodollars"] == (None if said is None else said * 10**12), context
+    if account.exact and not done.asked.stream:
+        assert (None if done.cost_usd is None else Decimal(done.cost_usd)) == said, context
+
+
+def totals(gateway: RunningGateway, accounts: list[Account], rows: Iterable[Record]) -> None:
+    """The counters: all that they say, less what they call estimates, is what the provider told."""
+    exact = [account for account in accounts if account.exact]
+    told = [account.bill for account in accounts if account.prompt_told]
+    estimates = {
+        kind: gateway.metric("llm_edge_tokens_estimated_total", kind=kind)
         for kind in ("uncached", "cache_read", "cache_write")
     }
-    assert kinds == {
-        "uncached": sum(bill.input_tokens for bill in bills) + guessed_more,
-        "cache_read": sum(bill.cache_read_tokens for bill in bills),
-        "cache_write": sum(bill.cache_write_5m_tokens + bill.cache_write_1h_tokens for bill in bills),
+    assert {
+        kind: gateway.metric("llm_edge_tokens_prompt_total", kind=kind) - estimate
+        for kind, estimate in estimates.items()
+    } == {
+        "uncached": sum(bill.input_tokens for bill in told),
+        "cache_read": sum(bill.cache_read_tokens for bill in told),
+        "cache_write": sum(written_of(bill) for bill in told),
     }
-    completion = sum(gateway.metric("llm_edge_tokens_completion_total", kind=kind) for kind in ("text", "reasoning"))
-    assert completion == sum(bill.output_tokens for bill in bills)
+    guessed = [account.row for account in accounts if not account.prompt_told]
+    assert sum(estimates.values()) == sum(row["prompt_tokens"] for row in guessed)
+    assert estimates["cache_read"] == sum(row["cache_read_tokens"] for row in guessed)
+    assert min(estimates.values()) > 0
+    estimated = gateway.metric("llm_edge_tokens_estimated_total", kind="completion")
+    assert estimated == sum(each.line["tokens"]["completion"] for each in accounts if not each.exact) > 0
+    completion = gateway.metric("llm_edge_tokens_completion_total")
+    assert completion - estimated == sum(account.bill.output_tokens for account in exact)
     reasoning = gateway.metric("llm_edge_tokens_completion_total", kind="reasoning")
-    assert reasoning == sum(bill.reasoning_tokens for bill in bills)
+    assert reasoning == sum(account.bill.reasoning_tokens for account in exact)
+    spent = gateway.state.totals().cost_picodollars
+    assert spent == sum(row["cost_picodollars"] or 0 for row in rows)
+    of_estimates = sum(account.row["cost_picodollars"] or 0 for account in accounts if not account.exact)
+    text = gateway.state.metrics.render(None)[0].decode()
+    printed = re.findall(r"^llm_edge_cost_estimated_usd_total\{.*\} (\S+)$", text, re.MULTILINE)
+    assert sum(map(Decimal, printed)) == Decimal(usd(of_estimates)) > 0
+    assert spent - of_estimates == sum(account.row["cost_picodollars"] or 0 for account in exact)
+
+
+def counts(gateway: RunningGateway, done: list[Done], rows: Iterable[Record], accounts: list[Account]) -> None:
+    """Requests, and those broken off, are as many for everybody."""
+    aborted, never_sent = sum(each.aborted for each in done), sum(unsent(each.asked) for each in done)
+    assert sum(row["outcome"] == "cancelled" for row in rows) == aborted
+    assert sum(account.line["status"] == 499 for account in accounts) == aborted - never_sent
+    assert sum(account.bill.aborted for account in accounts) == aborted - never_sent
+    assert gateway.metric("llm_edge_requests_total", status="cancelled") == aborted
+    assert gateway.metric("llm_edge_requests_total") == REQUESTS
+
+
+def varied(done: list[Done], bills: list[Billed]) -> None:
+    """That the run had what it is about."""
+    assert {each.cache for each in done if each.retold} >= {"hit-l1"}
+    assert min(Counter(each.asked.outcome for each in done).values()) >= 10
+    assert min(sum(bill.cache_read_tokens for bill in bills), sum(bill.reasoning_tokens for bill in bills)) > 0
+    assert sum(bill.cache_write_1h_tokens for bill in bills) > 0
+    assert max(prompt_of(bill) for bill in bills) > 100_000
+    assert {bill.service_tier for bill in bills} == {"default", "flex", "priority"}
+    assert min(Counter(bill.told for bill in bills if bill.aborted).values()) >= 3
+
+
+def good(accounts: list[Account], table: Mapping[str, Record]) -> str:
+    """That the estimates are good ones; returns how good, which `pytest -s` shows."""
+    broken = [account for account in accounts if not account.exact]
+    guessed = [account for account in broken if not account.prompt_told]
+    pairs = [(account.line["tokens"]["prompt"], prompt_of(account.bill)) for account in guessed]
+    errors = sorted(abs(guess - billed) / billed for guess, billed in pairs)
+    prompts = Decimal(sum(guess for guess, _ in pairs)) / sum(billed for _, billed in pairs) - 1
+    untaught = [abs(len(account.done.asked.body) / 4 / prompt_of(account.bill) - 1) for account in guessed]
+    for account in broken:
+        # Reasoning is billed and not shown, or as a summary of another length: nobody can guess it.
+        seen, billed = account.line["tokens"]["completion"], account.bill.output_tokens
+        assert seen == billed or account.bill.reasoning_tokens > 0, account
+    of_broken, of_all = (off_by(each, table) for each in (broken, accounts))
+    assert median(errors) < 0.05
+    assert abs(prompts) < 0.1
+    assert -0.5 < of_broken < 1  # how much of a prompt was in the provider's cache is anybody's guess
+    assert abs(of_all) < 0.05
+    return (
+        f"{len(accounts)} went to a provider; {len(accounts) - len(broken)} whole, {len(broken)} broken off: "
+        f"{len(broken) - len(guessed)} with the prompt told, {len(guessed)} with the prompt estimated. Error of one: "
+        f"median {median(errors):.1%} (by four bytes a token {median(untaught):.1%}), nine in ten below "
+        f"{errors[len(errors) * 9 // 10]:.0%}; of all {prompts:+.1%}. Of the cost of those broken "
+        f"off {of_broken:+.0%}, of the cost of all requests {of_all:+.2%}"
+    )
+
+
+def off_by(accounts: list[Account], table: Mapping[str, Record]) -> Decimal:
+    """What is wrong with the sum of their costs, as a part of it."""
+    said, billed = Decimal(0), Decimal(0)
+    for account in accounts:
+        truth = cost(account.bill, table.get(account.bill.model, {}))
+        if truth is not None:
+            said += account.line["cost_usd"]
+            billed += truth
+    return said / billed - 1

@@ -336,7 +336,7 @@ async def test_a_client_that_leaves_stops_generation(leave: str, when: str, benc
     assert (line["status"], line["level"], line["error_type"]) == (499, "info", "cancelled")
     assert gateway.metric("llm_edge_requests_total", status="cancelled") == 1
     assert line["tokens"]["estimated"] == "all"
-    assert gateway.metric("llm_edge_tokens_estimated_total", kind="prompt") == line["tokens"]["prompt"] > 0
+    assert gateway.metric("llm_edge_tokens_estimated_total", kind="uncached") == line["tokens"]["prompt"] > 0
     assert gateway.metric("llm_edge_cost_estimated_usd_total") == line["cost_usd"] > 0
     if when == "mid-stream":
         assert gateway.metric("llm_edge_stream_interruptions_total", by="client") == 1

@@ -5,9 +5,10 @@ import random
 import time
 
 from llm_edge_agent.simulator.pacing import Pace, PacedStream, Piece
+from llm_edge_agent.simulator.records import Told
 from tests.simulator.direct import Collected
 
-End = tuple[bool, bool, int]
+End = tuple[bool, bool, int, Told]
 
 
 def stream(pieces: list[Piece], pace: Pace, ends: list[End]) -> PacedStream:
@@ -38,7 +39,7 @@ async def test_latency_first_then_one_token_at_a_time() -> None:
     assert time.monotonic() - begun >= 0.03 + 3 * 0.02 - 0.005
     assert b"".join(sink.writes) == b"headw0w1w2w3tail"
     assert sink.writes[0] == b"headw0"
-    assert ends == [(True, False, 4)]
+    assert ends == [(True, False, 4, "nothing")]
 
 
 async def test_a_held_stream_catches_up() -> None:
@@ -55,7 +56,7 @@ async def test_a_held_stream_catches_up() -> None:
     for _ in range(2):
         await asyncio.sleep(0)
     assert sink.ended()
-    assert ends == [(True, False, 10)]
+    assert ends == [(True, False, 10, "nothing")]
 
 
 async def test_pausing_within_a_write_stops_at_once() -> None:
@@ -90,7 +91,7 @@ async def test_aborting_within_a_write_ends_it() -> None:
     paced.start(sink)
     await asyncio.sleep(0.01)
     assert len(sink.writes) == 1
-    assert ends == [(False, True, 0)]
+    assert ends == [(False, True, 0, "nothing")]
     assert not sink.ended()
 
 

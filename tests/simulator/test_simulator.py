@@ -64,7 +64,8 @@ async def test_answers_depend_on_the_request_alone() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_whole_and_streamed_agree(stream: bool) -> None:
     sim = simulator()
-    await ask(sim, CHAT, chat("tell me", "gpt-5.6", stream=stream, n=3))
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    await ask(sim, CHAT, chat("tell me", "gpt-5.6", stream=stream, n=3, **options))
     await ask(sim, MESSAGES, message("tell me", "claude-opus-5", stream=stream))
     openai, claude = sim.billed
     assert (openai.input_tokens, openai.reasoning_tokens) == (2, 96)
@@ -112,6 +113,43 @@ async def test_an_aborted_stream_is_noticed_and_billed_for_what_was_said() -> No
     assert len(sim.billed) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        (CHAT, chat(), "everything"),
+        (CHAT, chat(stream=True), "nothing"),
+        (CHAT, chat(stream=True, stream_options={"include_usage": True}), "everything"),
+        (CHAT, chat("[[sim: body=html]]"), "nothing"),
+        (CHAT, chat("[[sim: tokens=9, fail_after=3, mode=fin]]"), "nothing"),
+        (CHAT, chat("[[sim: tokens=9, fail_after=0, mode=fin]]"), "unanswered"),
+        (CHAT, chat("[[sim: tokens=9, fail_after=3, mode=fin]]", stream=True), "nothing"),
+        (CHAT, chat("[[sim: tokens=9, fail_after=0, mode=fin]]", stream=True), "unanswered"),
+        (MESSAGES, message(), "everything"),
+        (MESSAGES, message(stream=True), "everything"),
+        (MESSAGES, message("[[sim: tokens=9, fail_after=3, mode=rst]]", stream=True), "prompt"),
+        ("/v1/responses", {"model": "gpt-5.6", "input": "tell me", "stream": True}, "everything"),
+        ("/v1/responses", {"model": "gpt-5.6", "input": "[[sim: fail_after=3, mode=rst]]", "stream": True}, "nothing"),
+        ("/v1/completions", {"model": "instruct", "prompt": "tell me", "stream": True}, "nothing"),
+        (
+            "/v1/completions",
+            {
+                "model": "instruct",
+                "prompt": "tell me",
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            },
+            "everything",
+        ),
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "tell me"}, "everything"),
+    ],
+)
+async def test_the_ledger_tells_what_of_a_bill_the_reply_has_told(path: str, body: dict[str, Any], told: str) -> None:
+    sim = simulator(extra_models=("instruct",))
+    await ask(sim, path, body)
+    bill = sim.billed[-1]
+    assert (bill.told, bill.request_id) == (told, sim.requests[-1].request_id)
+
+
 async def test_a_waiting_whole_answer_is_aborted_by_cancellation() -> None:
     sim = simulator(latency_s=10.0)
     waiting = asyncio.ensure_future(ask(sim, MESSAGES, message()))
@@ -121,7 +159,7 @@ async def test_a_waiting_whole_answer_is_aborted_by_cancellation() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert sim.open_exchanges == 0
-    assert sim.billed[-1].output_tokens == 0
+    assert (sim.billed[-1].output_tokens, sim.billed[-1].told) == (0, "unanswered")
     assert sim.requests[-1].aborted
 
 

@@ -132,11 +132,11 @@ NO_EFFECT = PromptCacheEffect()
 
 
 def prompt_cache_effect(prices: PriceList | None, usage: TokenUsage | None) -> PromptCacheEffect:
-    """The effect on this bill; none where the bill is unknown or no cache was in play."""
+    """The effect on this bill; none where the bill is unknown or estimated, or no cache was in play."""
     if prices is None or usage is None or usage.off_list:
         return NO_EFFECT
     read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
-    if not (read or written or written_1h):
+    if not (read or written or written_1h) or usage.estimated is Estimated.ALL:
         return NO_EFFECT
     price = prices.band(usage.prompt_tokens)
     read_price = price.input if price.cache_read is None else price.cache_read

@@ -1,52 +1,103 @@
-"""How many tokens a prompt has whose count nobody told: learnt from the requests of which it was told.
+"""What a prompt comes to whose usage nobody told: learnt from the requests of which it was told.
 
-Pure: it is told the size of a request's body and the prompt tokens it was billed. What is learnt are the bytes that go
-into a token, by door, model and size of the body (to a power of two): of a short request most is JSON, which counts for
-little, of a long one nearly all is text.
+Pure: it is told the size of a request's body and the usage it was billed. What is learnt are the bytes that go into a
+token, and which part of the tokens the provider reads from its own cache or writes there; by door, model and size of
+the body (to a power of two): of a short request most is JSON, which counts for little, of a long one all but a little
+is text.
 """
+
+from typing import NamedTuple
+
+from llm_edge_agent.core.pricing import TokenUsage
 
 BYTES_PER_TOKEN = 4.0
 """Of text in English; what is taken where nothing has been learnt."""
-WEIGHT = 1 / 16
-"""Of one more bill against those before it."""
+LEAST_WEIGHT = 1 / 16
+"""Of one more bill against those before it; the first sixteen weigh the same."""
 LARGE_BYTES = 8 * 1024
 MOST_BYTES_PER_TOKEN = 16.0
 """A large body with more bytes to a token carries an image or a file, and says nothing of text."""
-MAX_KNOWN = 1024
-"""Doors and models together."""
-_CLASSES = 64
+MAX_KNOWN = 4096
+"""Doors, models and sizes together."""
+_SIZES = 64
+
+
+class PromptEstimate(NamedTuple):
+    """Tokens, named as in `TokenUsage`. The parts are what is usual, so that many requests come out right together: a
+    single one is either in the cache or it is not."""
+
+    prompt_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+
+class _Seen:
+    """Of bodies of one size: bytes in a token, and shares of a prompt's tokens."""
+
+    __slots__ = ("bytes_per_token", "cached", "read", "weight", "written", "written_1h")
+
+    def __init__(self, bytes_per_token: float, usage: TokenUsage) -> None:
+        tokens = usage.prompt_tokens
+        self.bytes_per_token = bytes_per_token
+        self.read = usage.cache_read_tokens / tokens
+        self.written = usage.cache_write_tokens / tokens
+        self.written_1h = usage.cache_write_1h_tokens / tokens
+        self.cached = self.read + self.written + self.written_1h > 0
+        self.weight = 1 / 2
+        """Of the next bill."""
+
+    def learn(self, read: float, written: float, written_1h: float) -> None:
+        """The shares of one more bill."""
+        weight = self.weight
+        self.cached = True
+        self.read += (read - self.read) * weight
+        self.written += (written - self.written) * weight
+        self.written_1h += (written_1h - self.written_1h) * weight
 
 
 class PromptSizes:
     """What was learnt in one process."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_seen",)
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], list[float]] = {}
+        self._seen: dict[tuple[str, str, int], _Seen] = {}
+        """By door, model and size: the number of bits of a body's length."""
 
-    def learn(self, door: str, model: str, size_bytes: int, tokens: int) -> None:
-        """A body of so many bytes was billed as a prompt of so many tokens."""
+    def learn(self, door: str, model: str, size_bytes: int, usage: TokenUsage) -> None:
+        """A body of so many bytes was billed as `usage`. On the path of every request."""
+        tokens = usage.prompt_tokens
         if tokens <= 0:
             return
-        known = self._known.get((door, model))
-        if known is None:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            known = self._known[door, model] = [0.0] * _CLASSES
         ratio = size_bytes / tokens
         if ratio > MOST_BYTES_PER_TOKEN and size_bytes > LARGE_BYTES:
             return
-        size_class = size_bytes.bit_length()
-        before = known[size_class]
-        known[size_class] = before + (ratio - before) * WEIGHT if before else ratio
+        try:
+            seen = self._seen[door, model, size_bytes.bit_length()]
+        except KeyError:
+            if len(self._seen) >= MAX_KNOWN:
+                self._seen.clear()
+            self._seen[door, model, size_bytes.bit_length()] = _Seen(ratio, usage)
+            return
+        weight = seen.weight
+        seen.bytes_per_token += (ratio - seen.bytes_per_token) * weight
+        read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+        if read or written or written_1h or seen.cached:
+            seen.learn(read / tokens, written / tokens, written_1h / tokens)
+        if weight > LEAST_WEIGHT:
+            seen.weight = weight / (1 + weight)
 
-    def estimate(self, door: str, model: str, size_bytes: int) -> int:
-        """The tokens of a prompt in a body of so many bytes, by the bills of bodies as large, else of those nearest in
-        size, the larger first: they hold less that is no text."""
-        known = self._known.get((door, model), ())
-        size_class = size_bytes.bit_length()
-        told = [each for each, ratio in enumerate(known) if ratio]
-        nearest = min(told, key=lambda each: (abs(each - size_class), -each), default=None)
-        ratio = known[nearest] if nearest is not None else BYTES_PER_TOKEN
-        return round(size_bytes / ratio)
+    def estimate(self, door: str, model: str, size_bytes: int) -> PromptEstimate:
+        """Of a prompt in a body of so many bytes, by the bills of bodies as large. What goes into a token is else taken
+        from the next larger: what is learnt of shorter ones, which are mostly JSON, says nothing of text."""
+        own = size_bytes.bit_length()
+        for size in range(own, _SIZES):
+            seen = self._seen.get((door, model, size))
+            if seen is not None:
+                tokens = round(size_bytes / seen.bytes_per_token)
+                if size > own:
+                    return PromptEstimate(tokens)
+                shares = (seen.read, seen.written, seen.written_1h)
+                return PromptEstimate(tokens, *(int(tokens * share) for share in shares))
+        return PromptEstimate(round(size_bytes / BYTES_PER_TOKEN))

@@ -5,7 +5,7 @@ import msgspec
 from llm_edge_agent.core import needs
 from llm_edge_agent.core.deployments import Deployment
 from llm_edge_agent.core.pricing import Estimated, TokenUsage
-from llm_edge_agent.core.prompt_sizes import PromptSizes
+from llm_edge_agent.core.prompt_sizes import PromptEstimate, PromptSizes
 from llm_edge_agent.dialects.chat import LIST_PRICE_TIERS
 from llm_edge_agent.dialects.endpoint import Call
 from llm_edge_agent.dialects.needs import needs_of
@@ -17,20 +17,19 @@ _LIST_PRICE = (*LIST_PRICE_TIERS, "standard_only")
 
 def so_far(sizes: PromptSizes, miss: Miss, target: Deployment, told: TokenUsage | None) -> TokenUsage:
     """`told`: what the provider has told and what the pieces of its answer add up to, None where nothing came. No count
-    that is in it is changed. A prompt that was not told is estimated; how much of it was read from the provider's own
-    cache, or written there, is not."""
+    that is in it is changed; a prompt that was not told is estimated."""
     if told is None:
         told = _NOTHING
     if told.estimated is not Estimated.ALL:
         return told
-    tokens = _prompt_tokens(sizes, miss, target)
-    return msgspec.structs.replace(told, prompt_tokens=tokens, off_list=told.off_list or _off_list(miss.call))
+    prompt = _prompt(sizes, miss, target)
+    return msgspec.structs.replace(told, off_list=told.off_list or _off_list(miss.call), **prompt._asdict())
 
 
-def _prompt_tokens(sizes: PromptSizes, miss: Miss, target: Deployment) -> int:
+def _prompt(sizes: PromptSizes, miss: Miss, target: Deployment) -> PromptEstimate:
     needed = needs_of(miss.call)
     if needed.features & (needs.VISION | needs.PDF):
-        return needed.prompt_tokens  # what was learnt is of text
+        return PromptEstimate(needed.prompt_tokens)  # what was learnt is of text
     return sizes.estimate(miss.endpoint.name, target.model.id, len(miss.call.body.raw))
 
 

@@ -30,7 +30,7 @@ class Settling:
         """Writes the bill into the exchange, and learns from it where it is one."""
         exchange, prices = miss.exchange, target.prices
         if usage is not None and not usage.estimated:
-            self._sizes.learn(miss.endpoint.name, target.model.id, len(miss.call.body.raw), usage.prompt_tokens)
+            self._sizes.learn(miss.endpoint.name, target.model.id, len(miss.call.body.raw), usage)
         exchange.usage = usage
         exchange.cost_picodollars = cost_picodollars(prices, usage)
         exchange.prompt_cache = prompt_cache_effect(prices, usage)

@@ -213,7 +213,8 @@ class Reply:
     def pieces(self) -> Iterator[Piece]:
         """message_start, each block with a ping in the first (and `pings` before each delta), message_delta,
         message_stop."""
-        yield Piece(named_event({"type": "message_start", "message": self._message([], self._usage(1))}))
+        start = {"type": "message_start", "message": self._message([], self._usage(1))}
+        yield Piece(named_event(start), tells="prompt")
         for index, block in enumerate(self.content):
             yield Piece(named_event(_start(index, block)))
             if index == 0:
@@ -224,7 +225,7 @@ class Reply:
                 yield Piece(named_event({"type": "content_block_delta", "index": index, "delta": delta}), weight)
             yield Piece(named_event({"type": "content_block_stop", "index": index}))
         usage = {key: each for key, each in self._final_usage().items() if key not in _START_ONLY}
-        yield Piece(named_event({"type": "message_delta", "delta": self._ending(), "usage": usage}))
+        yield Piece(named_event({"type": "message_delta", "delta": self._ending(), "usage": usage}), tells="everything")
         yield Piece(named_event({"type": "message_stop"}))
 
 

@@ -224,7 +224,7 @@ class Completion:
                 if entry is not None:
                     yield chunk(*entry)
         if with_usage:
-            yield Piece(data_event({**head, "choices": [], "usage": self.usage()}))
+            yield Piece(data_event({**head, "choices": [], "usage": self.usage()}), tells="everything")
         yield Piece(b"data: [DONE]\n\n")
 
     def _deltas(self, index: int, said: Answer) -> Iterator[tuple[dict[str, Any], int]]:

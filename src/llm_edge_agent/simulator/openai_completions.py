@@ -183,7 +183,7 @@ class Completion:
                     choice, weight = entry
                     yield Piece(data_event({**self.head, "choices": [choice], **tail}), weight)
         if with_usage:
-            yield Piece(data_event({**self.head, "choices": [], "usage": self._usage()}))
+            yield Piece(data_event({**self.head, "choices": [], "usage": self._usage()}), tells="everything")
         yield Piece(b"data: [DONE]\n\n")
 
     def _parts(self, index: int, said: Answer, echo: str) -> Iterator[tuple[dict[str, Any], int]]:

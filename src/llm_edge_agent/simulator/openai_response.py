@@ -1,6 +1,7 @@
 """One response of OpenAI's Responses API, rendered whole or as its sequence of named events."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from llm_edge_agent.simulator import tokens
@@ -204,7 +205,8 @@ class Reply:
                 case _:
                     yield from self._arguments(item, place, "custom_tool_call_input", "input")
             yield self._event("response.output_item.done", output_index=index, item=item)
-        yield self._event("response.incomplete" if self.incomplete else "response.completed", response=self.whole())
+        last = self._event("response.incomplete" if self.incomplete else "response.completed", response=self.whole())
+        yield replace(last, tells="everything")
 
     def _event(self, name: str, /, **members: Any) -> Piece:
         event = {"type": name, "sequence_number": self.numbered, **members}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llm_edge_agent.http.messages import AbortReason, Sink
+from llm_edge_agent.simulator.records import Told
 
 _BURST_BYTES = 64 * 1024
 _BURST_PIECES = 256
@@ -20,6 +21,8 @@ class Piece:
 
     data: bytes
     tokens: int = 0
+    tells: Told = "nothing"
+    """What it says of the bill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,8 @@ class Failure:
     error: Callable[[], bytes] = bytes
 
 
-OnEnd = Callable[[bool, bool, int], None]
-"""Called once: completed, aborted, tokens delivered."""
+OnEnd = Callable[[bool, bool, int, Told], None]
+"""Called once: completed, aborted, tokens delivered, what was told of the bill."""
 
 
 class PacedStream:
@@ -79,6 +82,7 @@ class PacedStream:
         "_rng",
         "_sink",
         "_timer",
+        "_told",
         "headers",
         "status",
     )
@@ -106,6 +110,7 @@ class PacedStream:
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._paused = False
         self._delivered = 0
+        self._told: Told = "unanswered"
         self._due_s = 0.0
 
     def start(self, sink: Sink) -> None:
@@ -156,6 +161,8 @@ class PacedStream:
                 return
             self._next = None
             self._delivered += piece.tokens
+            if piece.tells != "nothing" or self._told == "unanswered":
+                self._told = piece.tells
             size += len(piece.data)
             batch.append(piece.data)
             if self._pace.one_write_per_event:
@@ -197,4 +204,4 @@ class PacedStream:
             self._timer = None
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
-            on_end(completed, aborted, self._delivered)
+            on_end(completed, aborted, self._delivered, self._told)

@@ -3,6 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Told = Literal["unanswered", "nothing", "prompt", "everything"]
+"""What of the tokens on a bill the reply had said by its end. `unanswered`: no part of it had gone out. `nothing`: a
+part had, without any count. `prompt`: all kinds of the prompt's tokens. `everything`: those of the completion, too."""
 
 
 @dataclass(slots=True)
@@ -22,6 +27,8 @@ class RecordedRequest:
     """The client left, or the server stopped, before the end; a simulated failure is neither completed nor aborted."""
     status: int | None = None
     """Status of the reply; None while none was decided."""
+    request_id: str = ""
+    """The id that the reply's headers tell, or would have told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,7 @@ class Billed:
     """The part of `output_tokens` that is thinking or reasoning."""
     service_tier: str = "default"
     """What it was served at; each tier has prices of its own."""
+    told: Told = "unanswered"
     completed: bool = False
     """The whole reply was handed to the connection."""
     aborted: bool = False
@@ -88,12 +96,14 @@ class Exchange:
     now: Callable[[], float]
     bills: Bills
     on_end: Callable[[], None]
-    request_id: str = ""
     bill: Callable[[int, bool], Billed] | None = None
     """Makes the bill from the output tokens produced and whether the exchange was aborted; None: not billed."""
+    tells: Told = "everything"
+    """What a reply in one piece says of the bill."""
     ended: bool = field(default=False)
 
-    def end(self, *, completed: bool, aborted: bool = False, output_tokens: int = 0) -> None:
+    def end(self, *, completed: bool, aborted: bool = False, output_tokens: int = 0, told: Told | None = None) -> None:
+        """`told`: of a stream; what else is told follows from `tells` and `completed`."""
         if self.ended:
             return
         self.ended = True
@@ -102,6 +112,12 @@ class Exchange:
         self.record.ended_s = self.now()
         if self.bill is not None:
             bill = self.bill(output_tokens, aborted)
-            named = replace(bill, request_id=self.request_id, path=self.record.path, completed=completed)
+            named = replace(
+                bill,
+                request_id=self.record.request_id,
+                path=self.record.path,
+                told=told or (self.tells if completed else "unanswered"),
+                completed=completed,
+            )
             self.bills.append(named)
         self.on_end()

@@ -20,7 +20,7 @@ from llm_edge_agent.simulator.endpoint import Asked, Ready, State
 from llm_edge_agent.simulator.exchange_log import ExchangeLog
 from llm_edge_agent.simulator.openai_side import OpenAISide
 from llm_edge_agent.simulator.pacing import Failure, Pace, PacedStream, Piece
-from llm_edge_agent.simulator.records import Bills, Exchange, RecordedRequest
+from llm_edge_agent.simulator.records import Bills, Exchange, RecordedRequest, Told
 from llm_edge_agent.simulator.refusals import Refused
 from llm_edge_agent.simulator.settings import SimulatorSettings
 
@@ -143,11 +143,17 @@ class Simulator:
     def _begin(self, request: Request, request_id: str) -> Exchange:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
         record = RecordedRequest(
-            request.method, request.path, request.query, headers, bytes(request.body), time.monotonic()
+            request.method,
+            request.path,
+            request.query,
+            headers,
+            bytes(request.body),
+            time.monotonic(),
+            request_id=request_id,
         )
         self.requests.append(record)
         self.open_exchanges += 1
-        return Exchange(record, time.monotonic, self.billed, self._ended, request_id)
+        return Exchange(record, time.monotonic, self.billed, self._ended)
 
     def _ended(self) -> None:
         self.open_exchanges -= 1
@@ -209,6 +215,8 @@ class Simulator:
         exchange.record.status = 200
         exchange.bill = ready.bill
         kind = ready.directives.body
+        if kind is not None:
+            exchange.tells = "nothing"
         if kind == "error_object":
             return self._whole(exchange, side, ready, request_id, _JSON, side.error_body(_error(side), request_id))
         if kind is not None:
@@ -247,8 +255,8 @@ class Simulator:
     ) -> PacedStream:
         """The first half of a whole answer (nothing of it for `fail_after=0`), then the failure."""
 
-        def on_end(completed: bool, aborted: bool, delivered: int) -> None:
-            exchange.end(completed=completed, aborted=aborted)
+        def on_end(completed: bool, aborted: bool, delivered: int, told: Told) -> None:
+            exchange.end(completed=completed, aborted=aborted, told=told)
 
         half = Piece(body[: len(body) // 2], 1)
         failure = Failure(min(directives.fail_after or 0, 1), directives.mode)
@@ -262,9 +270,9 @@ class Simulator:
             error = ready.error_event or (lambda: side.error_event(request_id))
             failure = Failure(directives.fail_after, directives.mode, error)
 
-        def on_end(completed: bool, aborted: bool, delivered: int) -> None:
+        def on_end(completed: bool, aborted: bool, delivered: int, told: Told) -> None:
             hidden = ready.hidden_tokens if delivered or completed else 0
-            exchange.end(completed=completed, aborted=aborted, output_tokens=delivered + hidden)
+            exchange.end(completed=completed, aborted=aborted, output_tokens=delivered + hidden, told=told)
 
         pieces = iter(()) if ready.pieces is None else ready.pieces()
         pace = replace(self._pace(directives), write_bytes=max(directives.split or 0, 0))

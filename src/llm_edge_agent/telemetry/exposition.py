@@ -21,16 +21,18 @@ from llm_edge_agent.telemetry.families import (
     KEPT_ELSEWHERE,
     OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
-    PROMPT_ESTIMATED,
     PROMPT_READ,
     PROMPT_SAVED,
     PROMPT_SURCHARGE,
     PROMPT_UNCACHED,
     PROMPT_WRITE,
     PROVIDER_LATENCY,
+    READ_ESTIMATED,
     SAVED,
     SPEED,
     TTFT,
+    UNCACHED_ESTIMATED,
+    WRITE_ESTIMATED,
     Families,
     Family,
     Histogram,
@@ -90,6 +92,15 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
     completion_parts = tuple(
         ((("kind", kind),), (cell,)) for kind, cell in zip(("text", "reasoning"), completion, strict=True)
     )
+    estimated_parts = tuple(
+        ((("kind", kind),), (cell,))
+        for kind, cell in (
+            ("uncached", UNCACHED_ESTIMATED),
+            ("cache_read", READ_ESTIMATED),
+            ("cache_write", WRITE_ESTIMATED),
+            ("completion", COMPLETION_ESTIMATED),
+        )
+    )
     return (
         _CounterSpec("llm_edge_requests_total", "Requests ended.", f.requests),
         _HistogramSpec(
@@ -145,7 +156,7 @@ def _specs(f: Families) -> tuple[_CounterSpec | _HistogramSpec, ...]:
             "llm_edge_tokens_estimated_total",
             "Of the tokens billed: those that are the gateway's estimate, because the provider was cut off.",
             f.spend,
-            (((("kind", "prompt"),), (PROMPT_ESTIMATED,)), ((("kind", "completion"),), (COMPLETION_ESTIMATED,))),
+            estimated_parts,
         ),
         _CounterSpec(
             "llm_edge_cost_estimated_usd_total",

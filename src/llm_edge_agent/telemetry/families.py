@@ -129,8 +129,8 @@ SPEED = Histogram(SPEED_BUCKETS, MILLI)
 
 PROMPT_UNCACHED, PROMPT_READ, PROMPT_WRITE, COMPLETION_TEXT, COMPLETION_REASONING = range(5)
 COST, SAVED, PROMPT_SAVED, PROMPT_SURCHARGE, COST_ESTIMATED = 5, 7, 9, 11, 13
-PROMPT_ESTIMATED, COMPLETION_ESTIMATED = 15, 16
-SPEND_WIDTH = 17
+UNCACHED_ESTIMATED, READ_ESTIMATED, WRITE_ESTIMATED, COMPLETION_ESTIMATED = range(15, 19)
+SPEND_WIDTH = 19
 """Cells of a spend row. Money takes two: whole microdollars, and the picodollars below one. Both only grow, so a
 reader never sees a carry half done, and neither fills up: one cell of picodollars would at nine million dollars."""
 PICODOLLARS_PER_CELL_UNIT = 10**6

@@ -50,17 +50,19 @@ from llm_edge_agent.telemetry.families import (
     OTHER,
     OVERHEAD,
     PICODOLLARS_PER_CELL_UNIT,
-    PROMPT_ESTIMATED,
     PROMPT_READ,
     PROMPT_SAVED,
     PROMPT_SURCHARGE,
     PROMPT_UNCACHED,
     PROMPT_WRITE,
     PROVIDER_LATENCY,
+    READ_ESTIMATED,
     SAVED,
     SPEED,
     TTFT,
+    UNCACHED_ESTIMATED,
     US_PER_S,
+    WRITE_ESTIMATED,
     Families,
     ended_as,
 )
@@ -435,7 +437,11 @@ class Metrics:
             except ValueError:
                 pass  # full, after millions of requests that claimed as much as is believed
             if usage.estimated:
-                self._account_estimated(row, usage.estimated, prompt, completion, exchange.cost_picodollars)
+                told = usage.estimated is not Estimated.ALL
+                self._account_estimated(
+                    row, (0, 0, 0) if told else (prompt - read - written, read, written), completion
+                )
+                _add_money(cells, row + COST_ESTIMATED, exchange.cost_picodollars or 0)
             effect = exchange.prompt_cache
             if effect is not NO_EFFECT:
                 _add_money(cells, row + PROMPT_SAVED, effect.saved)
@@ -447,18 +453,17 @@ class Metrics:
         if saved > 0:
             _add_money(cells, row + SAVED, saved)
 
-    def _account_estimated(
-        self, row: int, estimated: Estimated, prompt: int, completion: int, cost_picodollars: int | None
-    ) -> None:
-        """What of a request is an estimate, once more: the difference is what providers told."""
+    def _account_estimated(self, row: int, prompt: tuple[int, int, int], completion: int) -> None:
+        """What of a request's tokens is an estimate, once more: the difference is what providers told."""
         cells = self._cells
+        uncached, read, written = prompt
         try:
-            if estimated is Estimated.ALL:
-                cells[row + PROMPT_ESTIMATED] += prompt
+            cells[row + UNCACHED_ESTIMATED] += uncached
+            cells[row + READ_ESTIMATED] += read
+            cells[row + WRITE_ESTIMATED] += written
             cells[row + COMPLETION_ESTIMATED] += completion
         except ValueError:
             pass  # as above
-        _add_money(cells, row + COST_ESTIMATED, cost_picodollars or 0)
 
 
 def _took_s(attempt: FinishedAttempt) -> float:
