@@ -59,10 +59,22 @@ def test_json_and_csv_are_exact(tmp_path: Path, ledger: Path) -> None:
         {
             "model": "old", "requests": "1", "errors": "0", "cancelled": "0", "hits": "0", "lookups": "1",
             "prompt_tokens": "3", "cache_read_tokens": "0", "cache_write_tokens": "0", "completion_tokens": "4",
-            "reasoning_tokens": "0", "unpriced": "0", "hit_rate": "0.0", "cost_usd": "0.000000000005",
-            "saved_usd": "0.0",
+            "reasoning_tokens": "0", "unpriced": "0", "estimated": "0", "hit_rate": "0.0",
+            "cost_usd": "0.000000000005", "estimated_usd": "0.0", "saved_usd": "0.0",
         }
     ]  # fmt: skip
+
+
+def test_estimates_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    file = LedgerFile(str(path))
+    now = ROW._replace(ended_ms=int(time.time() * 1000), cost_picodollars=10**12)
+    file.write([now, *(now._replace(outcome="cancelled", estimated=kind) for kind in (1, 2))])
+    file.close()
+    done = call(tmp_path, "usage", "--file", str(path))
+    assert done.stderr == "2 requests were broken off: part of their tokens, and $2.0, is an estimate.\n"
+    total = json.loads(call(tmp_path, "usage", "--json", "--file", str(path)).stdout, parse_float=Decimal)["total"]
+    assert (total["estimated"], total["estimated_usd"], total["cost_usd"]) == (2, 2, 3)
 
 
 def test_a_table_on_a_terminal(tmp_path: Path, ledger: Path) -> None:

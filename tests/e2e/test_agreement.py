@@ -149,6 +149,9 @@ def compare_totals(found: list[Sample], total: Sums) -> None:
     assert total.hits == lookups["hit"] + lookups["join"] + lookups["stale"]
     assert total.lookups == total.hits + lookups["miss"]
     assert min(lookups["hit"], lookups["join"], lookups["miss"], total.errors, total.cancelled) > 10
+    guesses = sum(added_up(found, "llm_edge_cost_estimated_usd_total", "provider").values())
+    assert guesses == dollars(total.estimated_picodollars)
+    assert 0 < guesses < dollars(total.cost_picodollars) / 2
     kinds = added_up(found, "llm_edge_tokens_prompt_total", "kind")
     assert (total.cache_read_tokens, total.cache_write_tokens) == (kinds["cache_read"], kinds["cache_write"])
     reasoning = added_up(found, "llm_edge_tokens_completion_total", "kind")["reasoning"]
@@ -207,6 +210,8 @@ def compare_log_and_clients(lines: list[dict[str, Any]], told: Mapping[str, Told
     """Each client's cost is its log line's, and the sum of all is the ledger's: those untold are known by the log."""
     logged = {line["request_id"]: line for line in lines}
     assert logged.keys() == told.keys()
+    used = [line["tokens"] for line in lines if line["tokens"] is not None]
+    assert sum(tokens["estimated"] != "none" for tokens in used) == total.estimated > 10
     told_costs = {request_id: each.cost_usd for request_id, each in told.items() if each.cost_usd is not None}
     assert [request_id for request_id, cost in told_costs.items() if logged[request_id]["cost_usd"] != cost] == []
     assert len(told_costs) > REQUESTS / 2

@@ -8,7 +8,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.telemetry.genai_metrics import MAX_SERIES, GenAIMetrics
 from llm_edge_agent.telemetry.otlp import Exporter
 from tests.telemetry.exchanges import Finished, failed, hit
@@ -59,6 +59,17 @@ async def test_a_stream_moves_every_instrument() -> None:
     ((labels, per_token),) = found["gen_ai.server.time_per_output_token"]
     assert labels == CHAT
     assert (per_token.count, per_token.sum, per_token.min, per_token.max) == (1, 0.2, 0.2, 0.2)
+    await observer.close(1)
+
+
+async def test_estimates_are_no_usage() -> None:
+    observer = metrics()
+    for estimated in Estimated:
+        usage = TokenUsage(prompt_tokens=100, completion_tokens=11, estimated=estimated)
+        observer.observe(Finished(stream=True, usage=usage))
+    found = points(observer.message())
+    tokens = {labels["gen_ai.token.type"]: point.sum for labels, point in found["gen_ai.client.token.usage"]}
+    assert tokens == {"input": 200, "output": 11}
     await observer.close(1)
 
 

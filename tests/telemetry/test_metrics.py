@@ -123,6 +123,7 @@ def test_what_is_an_estimate_is_counted_and_told_apart() -> None:
         f"llm_edge_cost_estimated_usd_total{{{labels}}}": "2.0",
     }
     assert printed[f"llm_edge_cost_usd_total{{{labels}}}"] == "3.0"
+    assert metrics.totals().estimated_picodollars == 2 * 10**12
     assert printed[f"llm_edge_tokens_used_total{{{labels}}}"] == "331"
 
 

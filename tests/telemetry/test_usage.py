@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> str:
             today._replace(model="own", provider="vllm", cost_picodollars=None, cache="bypass"),
             today._replace(ended_ms=MIDNIGHT_MS + DAY_MS, outcome="error", status=503, model=None, provider="openai",
                            prompt_tokens=None, completion_tokens=None, cost_picodollars=None),
-            today._replace(outcome="cancelled", status=499, endpoint="messages", tenant="team"),
+            today._replace(outcome="cancelled", status=499, endpoint="messages", tenant="team", estimated=2),
         ]
     )  # fmt: skip
     file.close()
@@ -41,6 +41,7 @@ def test_the_total_is_exact_where_floating_point_is_not(path: str) -> None:
     assert total.cost_picodollars == 2 * (2**63 - 1) + 5
     assert total.saved_picodollars == 10**12 + 1
     assert (total.prompt_tokens, total.completion_tokens, total.unpriced) == (12, 16, 1)
+    assert (total.estimated, total.estimated_picodollars) == (1, 5)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ def dollars(picodollars: int) -> str:
 def rows(totals: "Totals") -> list[tuple[str, str]]:
     """Label and value of each figure, in the order of reading."""
     rate = f"{totals.cache_hits / totals.cache_lookups:.0%}" if totals.cache_lookups else "none asked"
+    guess = totals.estimated_picodollars
     return [
         ("Requests", f"{totals.requests:,}" + (f" ({totals.errors:,} failed)" if totals.errors else "")),
         ("Cache hits", f"{totals.cache_hits:,} of {totals.cache_lookups:,} ({rate})"),
         ("Tokens", f"{totals.prompt_tokens:,} in, {totals.completion_tokens:,} out"),
-        ("Spent", dollars(totals.cost_picodollars)),
+        ("Spent", dollars(totals.cost_picodollars) + (f" ({dollars(guess)} of it estimated)" if guess else "")),
         ("Saved", dollars(totals.saved_picodollars)),
     ]

@@ -29,8 +29,9 @@ COUNTS = (
     "completion_tokens",
     "reasoning_tokens",
     "unpriced",
+    "estimated",
 )
-MACHINE_HEADINGS = (*COUNTS, "hit_rate", "cost_usd", "saved_usd")
+MACHINE_HEADINGS = (*COUNTS, "hit_rate", "cost_usd", "estimated_usd", "saved_usd")
 HEADINGS = ("requests", "errors", "hit rate", "prompt", "completion", "cost $", "saved $")
 
 
@@ -77,6 +78,11 @@ def usage(
         _print_table(found, by.value)
         if found.total.unpriced:
             note(f"{found.total.unpriced} requests went to models without a known price: their cost is not included.")
+        if found.total.estimated:
+            money = _money(found.total.estimated_picodollars, rounded=sys.stdout.isatty())
+            note(
+                f"{found.total.estimated} requests were broken off: part of their tokens, and ${money}, is an estimate."
+            )
 
 
 def _milliseconds(option: str, text: str | None, now: datetime) -> int | None:
@@ -112,6 +118,7 @@ def _record(sums: "Sums") -> dict[str, Any]:
         **counts,
         "hit_rate": None if rate is None else round(rate, 6),
         "cost_usd": usd(sums.cost_picodollars),
+        "estimated_usd": usd(sums.estimated_picodollars),
         "saved_usd": usd(sums.saved_picodollars),
     }
 
@@ -173,12 +180,6 @@ def _print_table(found: "Usage", by: str) -> None:
 
 
 def _cells(sums: "Sums", *, rounded: bool) -> tuple[str, ...]:
-    """`rounded`: money to a millionth of a dollar, so that a line fits a screen."""
-    from llm_edge_agent.core.pricing import usd
-
-    def money(picodollars: int) -> str:
-        return f"{Decimal(picodollars).scaleb(-12):.6f}" if rounded else usd(picodollars)
-
     rate = sums.hit_rate
     return (
         str(sums.requests),
@@ -186,6 +187,13 @@ def _cells(sums: "Sums", *, rounded: bool) -> tuple[str, ...]:
         "–" if rate is None else f"{100 * rate:.1f} %",
         str(sums.prompt_tokens),
         str(sums.completion_tokens),
-        money(sums.cost_picodollars),
-        money(sums.saved_picodollars),
+        _money(sums.cost_picodollars, rounded=rounded),
+        _money(sums.saved_picodollars, rounded=rounded),
     )
+
+
+def _money(picodollars: int, *, rounded: bool) -> str:
+    """`rounded`: to a millionth of a dollar, so that a line fits a screen."""
+    from llm_edge_agent.core.pricing import usd
+
+    return f"{Decimal(picodollars).scaleb(-12):.6f}" if rounded else usd(picodollars)

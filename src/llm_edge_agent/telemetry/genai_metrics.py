@@ -14,6 +14,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from llm_edge_agent.core.pricing import Estimated
 from llm_edge_agent.telemetry import FinishedExchange
 from llm_edge_agent.telemetry.genai import OPERATIONS, error_type, provider_name
 from llm_edge_agent.telemetry.otlp import Exporter
@@ -101,8 +102,11 @@ class GenAIMetrics:
             self._add(OPERATION_DURATION, (operation, provider, model, failed), exchange.upstream_s)
         usage = exchange.usage
         if usage is not None:
-            self._add(TOKEN_USAGE, (operation, provider, model, "input"), usage.prompt_tokens)
-            self._add(TOKEN_USAGE, (operation, provider, model, "output"), usage.completion_tokens)
+            # The conventions want what providers billed here, and no estimates.
+            if usage.estimated is not Estimated.ALL:
+                self._add(TOKEN_USAGE, (operation, provider, model, "input"), usage.prompt_tokens)
+            if not usage.estimated:
+                self._add(TOKEN_USAGE, (operation, provider, model, "output"), usage.completion_tokens)
         if exchange.ttft_s is not None:
             self._add(FIRST_TOKEN, (operation, provider, model, None), exchange.ttft_s)
             if usage is not None and usage.completion_tokens > 1:

@@ -11,6 +11,7 @@ from llm_edge_agent.telemetry.families import (
     COMPLETION_REASONING,
     COMPLETION_TEXT,
     COST,
+    COST_ESTIMATED,
     LOOKUPS,
     PROMPT_READ,
     PROMPT_SAVED,
@@ -37,12 +38,14 @@ class Totals:
     prompt_tokens: int
     completion_tokens: int
     cost_picodollars: int
+    estimated_picodollars: int
+    """Of the cost: that of requests that were broken off, with tokens that are estimates."""
     saved_picodollars: int
 
 
 def add_up(families: Families, sums: Sums) -> Totals:
     """Over every worker."""
-    requests = errors = hits = lookups = prompt = completion = cost = saved = 0
+    requests = errors = hits = lookups = prompt = completion = cost = estimated = saved = 0
     for key, row in sums.items():
         number = family_number(key)
         if number == families.requests.number:
@@ -58,8 +61,9 @@ def add_up(families: Families, sums: Sums) -> Totals:
             prompt += row[PROMPT_UNCACHED] + row[PROMPT_READ] + row[PROMPT_WRITE]
             completion += row[COMPLETION_TEXT] + row[COMPLETION_REASONING]
             cost += money(row, COST)
+            estimated += money(row, COST_ESTIMATED)
             saved += money(row, SAVED)
-    return Totals(requests, hits, lookups, errors, prompt, completion, cost, saved)
+    return Totals(requests, hits, lookups, errors, prompt, completion, cost, estimated, saved)
 
 
 def cache_counts(families: Families, names: Iterable[str], sums: Sums, gauges: Gauges) -> dict[str, Any]:

@@ -39,7 +39,11 @@ class Sums:
     reasoning_tokens: int = 0
     unpriced: int = 0
     """Requests that used tokens of a model without a known price: their cost is in no sum."""
+    estimated: int = 0
+    """Requests that were broken off, with tokens that are estimates."""
     cost_picodollars: int = 0
+    estimated_picodollars: int = 0
+    """Of the cost: that of requests with tokens that are estimates."""
     saved_picodollars: int = 0
     """What answers from the cache did not cost."""
 
@@ -73,8 +77,11 @@ _SUMS = f"""
     COALESCE(SUM(completion_tokens), 0),
     COALESCE(SUM(reasoning_tokens), 0),
     COALESCE(SUM(prompt_tokens IS NOT NULL AND cost_picodollars IS NULL), 0),
+    COALESCE(SUM(estimated > 0), 0),
     COALESCE(SUM(cost_picodollars / {_SPLIT}), 0),
     COALESCE(SUM(cost_picodollars % {_SPLIT}), 0),
+    COALESCE(SUM(cost_picodollars / {_SPLIT}) FILTER (WHERE estimated > 0), 0),
+    COALESCE(SUM(cost_picodollars % {_SPLIT}) FILTER (WHERE estimated > 0), 0),
     COALESCE(SUM(saved_picodollars / {_SPLIT}), 0),
     COALESCE(SUM(saved_picodollars % {_SPLIT}), 0)
 """
@@ -105,5 +112,6 @@ def read_usage(path: str, by: str, since_ms: int | None = None, until_ms: int | 
 
 
 def _group(row: tuple[Any, ...]) -> tuple[str | None, Sums]:
-    name, *counts, cost, cost_rest, saved, saved_rest = row
-    return name, Sums(*(*counts, cost * _SPLIT + cost_rest, saved * _SPLIT + saved_rest))
+    name, *counts, cost, cost_rest, guess, guess_rest, saved, saved_rest = row
+    money = (cost * _SPLIT + cost_rest, guess * _SPLIT + guess_rest, saved * _SPLIT + saved_rest)
+    return name, Sums(*(*counts, *money))
