@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Outcome = Literal["whole", "repeated", "uncounted", "refused", "cut", "gone"]
+Outcome = Literal["whole", "repeated", "uncounted", "refused", "broken", "cut", "gone"]
 """whole: answered to the end. repeated: a whole one again, by the provider or by the gateway itself. uncounted:
-answered, and costs nothing. refused: an error, and costs nothing. cut: the client leaves in the middle of a stream.
-gone: it leaves before the answer."""
+answered, and costs nothing. refused: an error, and costs nothing. broken: the provider fails in the middle of a stream.
+cut: the client leaves there. gone: it leaves before the answer."""
 
 LONG = [f"{name} " + name * 1500 for name in ("alpha", "bravo", "delta")]
 """Prefixes that come again and again, long enough for every provider's prompt cache."""
@@ -21,6 +21,8 @@ SCHEMA = {
 }
 CUT_AFTER = 5
 _CUT = f"[[sim: tokens=40, fail_after={CUT_AFTER}, mode=stall]]"
+_FAILURES = ("error", "fin", "eof_tidy")
+_TORN = ("cut", "broken")
 _GONE = "[[sim: latency=30]]"
 _REFUSALS = {"openai": (400, 429, 500, 503), "anthropic": (400, 413, 429, 500, 529)}
 
@@ -56,7 +58,8 @@ class Requests:
 
     def _new(self) -> Asked:
         draw = self._rng.random()
-        outcome: Outcome = "cut" if draw < 0.06 else "gone" if draw < 0.1 else "refused" if draw < 0.2 else "whole"
+        bounds: tuple[tuple[float, Outcome], ...] = ((0.06, "cut"), (0.1, "gone"), (0.2, "refused"), (0.23, "broken"))
+        outcome: Outcome = next((each for bound, each in bounds if draw < bound), "whole")
         if outcome == "whole" and self._rng.random() < 0.02:
             return self._long_context()
         door = self._rng.choice(
@@ -78,14 +81,15 @@ class Requests:
     def _text(self, outcome: Outcome, provider: str) -> str:
         if outcome == "refused":
             return f"[[sim: status={self._rng.choice(_REFUSALS[provider])}]]"
-        script = {"cut": _CUT, "gone": _GONE}.get(outcome, "")
+        broken = f"[[sim: tokens=40, fail_after={CUT_AFTER}, mode={self._rng.choice(_FAILURES)}]]"
+        script = {"cut": _CUT, "gone": _GONE, "broken": broken}.get(outcome, "")
         words = self._rng.choice(("What is the capital of France?", "Tell me about tea.", "call get_weather for Oslo"))
-        if outcome == "cut":  # text is what it is cut in
+        if outcome in _TORN:  # text is what it is torn in
             words = "Tell me about rivers."
         return f"{script} {words} ({self._made})".strip()
 
     def _stream(self, outcome: Outcome) -> bool:
-        return outcome == "cut" or self._rng.random() < 0.5
+        return outcome in _TORN or self._rng.random() < 0.5
 
     def _asked(
         self, path: str, body: dict[str, Any], outcome: Outcome, provider: str, headers: dict[str, str] | None = None
@@ -96,7 +100,7 @@ class Requests:
     def _chat(self, outcome: Outcome) -> Asked:
         rng = self._rng
         models = ("gpt-4o-mini", "gpt-5.5", "gpt-5.6", "gpt-6-luna")
-        model = rng.choice(models[:2] if outcome == "cut" else models)
+        model = rng.choice(models[:2] if outcome in _TORN else models)
         body: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": self._text(outcome, "openai")}],
@@ -117,7 +121,7 @@ class Requests:
 
     def _chat_with_claude(self, outcome: Outcome) -> Asked:
         rng = self._rng
-        model = "claude-haiku-4-5" if outcome == "cut" else rng.choice(("claude-haiku-4-5", "claude-opus-5"))
+        model = "claude-haiku-4-5" if outcome in _TORN else rng.choice(("claude-haiku-4-5", "claude-opus-5"))
         body: dict[str, Any] = {
             "model": model,
             "messages": [
@@ -135,12 +139,12 @@ class Requests:
             "model": "gpt-6-astra",
             "messages": [
                 {"role": "system", "content": self._rng.choice(LONG)},
-                {"role": "user", "content": self._text("whole" if outcome == "cut" else outcome, "openai")},
+                {"role": "user", "content": self._text("whole" if outcome in _TORN else outcome, "openai")},
             ],
             "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}],
             "stream": self._stream("whole"),
         }
-        return self._asked("/v1/chat/completions", body, "whole" if outcome == "cut" else outcome, "openai")
+        return self._asked("/v1/chat/completions", body, "whole" if outcome in _TORN else outcome, "openai")
 
     def _messages_with_gpt(self, outcome: Outcome) -> Asked:
         body: dict[str, Any] = {
@@ -162,7 +166,7 @@ class Requests:
 
     def _messages(self, outcome: Outcome) -> Asked:
         rng = self._rng
-        models = ("claude-haiku-4-5",) if outcome == "cut" else ("claude-haiku-4-5", "claude-opus-5", "claude-sonnet-5")
+        models = ("claude-haiku-4-5",) if outcome in _TORN else ("claude-haiku-4-5", "claude-opus-5", "claude-sonnet-5")
         long, short = self._marked(rng.choice(LONG)), self._marked(rng.choice(LONG))
         if short.get("cache_control", {}).get("ttl") == "1h":
             long, short = short, {"type": "text", "text": "Be brief."}

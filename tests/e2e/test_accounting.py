@@ -32,7 +32,7 @@ PIECE = re.compile(
 )
 """A piece of text in the stream of any door."""
 NUMBER = re.compile(rb"\((\d+)\)")
-"""Stands in the text of every request that its client breaks off, and in no other request's."""
+"""Stands in the text of every request; that of one whose client leaves is in no other's."""
 MARKS = {
     "everything": Estimated.NOTHING,
     "prompt": Estimated.COMPLETION,
@@ -266,7 +266,8 @@ def compared(account: Account, table: Mapping[str, Record]) -> None:
     told, context = line["tokens"], account
     mark = MARKS[bill.told]
     assert (told["estimated"], row["estimated"]) == (mark.label, mark), context
-    assert (bill.aborted, bill.completed, account.exact) == (done.aborted, not done.aborted, not done.aborted), context
+    whole = not done.aborted and done.asked.outcome != "broken"
+    assert (bill.aborted, bill.completed, account.exact) == (done.aborted, whole, whole), context
     prompt = (row["prompt_tokens"], row["cache_read_tokens"], row["cache_write_tokens"])
     assert (told["prompt"], told["cached"]) == prompt[:2], context
     assert (told["completion"], told["reasoning"]) == (row["completion_tokens"], row["reasoning_tokens"]), context
@@ -359,7 +360,8 @@ def good(accounts: list[Account], table: Mapping[str, Record]) -> str:
     assert -0.5 < of_broken < 1  # how much of a prompt was in the provider's cache is anybody's guess
     assert abs(of_all) < 0.05
     return (
-        f"{len(accounts)} went to a provider; {len(accounts) - len(broken)} whole, {len(broken)} broken off: "
+        f"{len(accounts)} went to a provider; {len(accounts) - len(broken)} whole, {len(broken)} broken off ("
+        f"{sum(account.done.aborted for account in broken)} by their clients): "
         f"{len(broken) - len(guessed)} with the prompt told, {len(guessed)} with the prompt estimated. Error of one: "
         f"median {median(errors):.1%} (by four bytes a token {median(untaught):.1%}), nine in ten below "
         f"{errors[len(errors) * 9 // 10]:.0%}; of all {prompts:+.1%}. Of the cost of those broken "
