@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.dialects.answer_stream import ChatAnswerStream
-from llm_edge_agent.gateway import pipeline, settling
+from llm_edge_agent.gateway import dispatch, settling
 from llm_edge_agent.gateway.pipeline import Pipeline
 from llm_edge_agent.gateway.stored import StoredAnswer
 from tests.e2e.running_gateway import ask, eventually
@@ -21,7 +21,7 @@ def _raises(*arguments: Any, **named: Any) -> Any:
 
 WHOLE: list[tuple[str, Callable[[pytest.MonkeyPatch], None]]] = [
     ("while admitting", lambda patch: patch.setattr(Pipeline, "_read", lambda self, endpoint, raw: _raises(raw))),
-    ("while asking", lambda patch: patch.setattr(pipeline, "attempt", _raises)),
+    ("while asking", lambda patch: patch.setattr(dispatch, "reset_after_s", _raises)),
     ("while accounting", lambda patch: patch.setattr(settling, "cost_picodollars", _raises)),
     ("while storing", lambda patch: patch.setattr(StoredAnswer, "__init__", _raises)),
 ]

@@ -3,7 +3,7 @@
 import httptools
 import pytest
 
-from llm_edge_agent.http.plain_heads import PlainHead, fields, plain_head
+from llm_edge_agent.http.plain_heads import PlainHead, WantedFields, fields, plain_head
 
 PLAIN = [
     b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
@@ -37,6 +37,29 @@ def test_a_plain_head_says_what_the_parser_says(head: bytes) -> None:
     assert plain == PlainHead(parsed.parser.get_status_code(), int(parsed.headers[b"content-length"]), head)
     assert fields(head) == parsed.headers
     assert parsed.keep_alive
+
+
+WANTED = WantedFields("date x-* request-id empty")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *PLAIN,
+        b"HTTP/1.1 200 OK\r\nx-b: 1\r\nx-request-id: A\r\nrequest-id: \tB, c\r\ncontent-length: 3\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-B: 1\r\nRequest-Id:\r\nRequest-Ids: no\r\nx:no\r\ncontent-length: 3\r\n\r\n",
+        b"HTTP/1.1 200 date: no\r\nvia: x-a: no\r\nxx-a: no\r\ncontent-length: 3\r\n\r\n",
+    ],
+)
+def test_some_fields_are_those_of_all_that_are_wanted(head: bytes) -> None:
+    everything = fields(head)
+    expected = {
+        name: value
+        for name, value in everything.items()
+        if name in (b"date", b"request-id", b"empty") or name.startswith(b"x-")
+    }
+    assert list(WANTED.of_plain_head(head).items()) == list(expected.items())
+    assert WANTED.of_fields(everything) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,56 +6,41 @@
 
 What a dialect is like is asked of its `Endpoint` and of the pair's `Translator`.
 
-Authentication came before (`routes.py`); a stream goes on after (`relay.py`).
+Authentication came before (`routes.py`); who is asked in what order stands in `attempts.py`, how one is asked in
+`dispatch.py`; a stream goes on after (`relay.py`).
 """
 
 import asyncio
-import time
 from functools import partial
 from time import monotonic
 
 from llm_edge_agent.core import cache_policy, strict_json
 from llm_edge_agent.core.access import Principal
-from llm_edge_agent.core.deployments import Deployment, Try
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
 from llm_edge_agent.core.limits import RateLimiter
-from llm_edge_agent.core.pricing import TokenUsage
-from llm_edge_agent.dialects import ENDPOINTS, TRANSLATORS, estimate
-from llm_edge_agent.dialects.endpoint import Endpoint, Prepared, Translator
+from llm_edge_agent.dialects import ENDPOINTS
+from llm_edge_agent.dialects.endpoint import Endpoint
 from llm_edge_agent.gateway.admitted import Admitted, Considered, Door
-from llm_edge_agent.gateway.attempts import Attempts, attempt, failure_error, timeouts_within
-from llm_edge_agent.gateway.exchange import Attempt, Exchange
+from llm_edge_agent.gateway.attempts import Attempts
+from llm_edge_agent.gateway.dispatch import Dispatch
+from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.faults import internal_error, let_go
-from llm_edge_agent.gateway.fleet import Fleet, Upstream
-from llm_edge_agent.gateway.flight import Flight, Flights, Seat, Tee
+from llm_edge_agent.gateway.fleet import Fleet
+from llm_edge_agent.gateway.flight import Flight, Flights, Seat
 from llm_edge_agent.gateway.gate import Gate
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.pipeline_settings import PipelineSettings
-from llm_edge_agent.gateway.prompt_caching import PromptCaching, Trial
-from llm_edge_agent.gateway.relay import Relay, Source
-from llm_edge_agent.gateway.replies import (
-    ESTIMATE_HEADERS,
-    JSON_HEADERS,
-    SSE_HEADERS,
-    error_reply,
-    metadata_object,
-    own_lines,
-    relayed_headers,
-    warnings_line,
-)
+from llm_edge_agent.gateway.prompt_caching import PromptCaching
+from llm_edge_agent.gateway.relay import Relay
+from llm_edge_agent.gateway.replies import error_reply, warnings_line
 from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.gateway.retold import Retold
 from llm_edge_agent.gateway.settling import Settling
 from llm_edge_agent.gateway.stored import Answers
-from llm_edge_agent.http.client import UpstreamAnswer
 from llm_edge_agent.http.deadlines import Sweep
-from llm_edge_agent.http.errands import Errand
+from llm_edge_agent.http.errands import running_errand
 from llm_edge_agent.http.messages import Complete, Request
-from llm_edge_agent.http.origins import UpstreamFailure
-from llm_edge_agent.http.pool import UpstreamPool, was_sent
-
-MAX_MODEL_CHARACTERS = 128  # of a name in records, which outlive the request: a client may write megabytes
-CHARACTERS_PER_TOKEN = 4  # for quotas, which are taken before anybody counts
+from llm_edge_agent.http.pool import UpstreamPool
 
 
 class Pipeline:
@@ -76,26 +61,30 @@ class Pipeline:
         self.gate = Gate(settings.bounds)
         self._attempts = Attempts(self.gate, max_retries=settings.max_retries)
         self.limiter = RateLimiter(*settings.rate_limit) if settings.rate_limit is not None else None
-        self._pool = pool
         self._answers = answers
         self._shared = answers is not None and answers.shared
-        self._prompt_caching = prompt_caching
-        self._settling = Settling(
+        settling = Settling(
             prompt_caching,
             answers,
             longest_ttl_s=settings.longest_ttl_s,
             stale_if_error_s=settings.stale_if_error_s,
         )
-        self._sweep = sweep
+        in_body, in_headers = settings.response_metadata == "body", settings.response_metadata != "off"
+        self._ask = Dispatch(
+            pool,
+            self.gate,
+            settling,
+            prompt_caching,
+            sweep,
+            in_body=in_body,
+            in_headers=in_headers,
+            max_entry_bytes=answers.max_entry_bytes if answers is not None else 0,
+        ).ask
         self._ids = ids
         self._flights = Flights()
-        self._retold = Retold(
-            sweep, in_body=settings.response_metadata == "body", in_headers=settings.response_metadata != "off"
-        )
+        self._retold = Retold(sweep, in_body=in_body, in_headers=in_headers)
         self._hit = self._retold.hit
         self._doors = {name: Door(endpoint) for name, endpoint in ENDPOINTS.items()}
-        self._in_body = settings.response_metadata == "body"
-        self._in_headers = settings.response_metadata != "off"
 
     def adopt(self, settings: PipelineSettings, fleet: Fleet) -> None:
         """From the next request on. Those under way keep the fleet they began with; what was remembered of requests
@@ -237,8 +226,8 @@ class Pipeline:
         if flight is not None:
             return await self._join(flight, miss)
         flight = miss.flight = self._flights.begin(miss.key)
-        runner: object = asyncio.current_task()
-        if not isinstance(runner, Errand):
+        runner = running_errand()
+        if runner is None:
             return await self._led(flight, flight.depart(miss.exchange, self._alone(miss)))
         flight.lead(miss.exchange, runner)
         reply = None
@@ -263,7 +252,12 @@ class Pipeline:
         """Ends the exchange on every path but a returned Relay, which then owns it."""
         exchange = miss.exchange
         try:
-            return await self._answer(miss)
+            if self._shared and (found := await self._find(miss)) is not None:
+                return found
+            if miss.control.only_if_cached:
+                raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")
+            deadline_s = exchange.started_s + self._settings.total_timeout_s
+            return await self._attempts.until_answered(miss, self._ask, deadline_s)
         except GatewayError as error:
             return self._stale(miss, error) or self._refused(miss, error)
         except asyncio.CancelledError:
@@ -336,215 +330,6 @@ class Pipeline:
             miss.flight.land(stored)
         miss.exchange.cache_tier = "l2"
         return self._hit(miss.endpoint, stored, replay, miss.call, miss.exchange)
-
-    async def _answer(self, miss: Miss) -> Complete | Relay:
-        if self._shared and (found := await self._find(miss)) is not None:
-            return found
-        if miss.control.only_if_cached:
-            raise GatewayError(ErrorKind.NOT_CACHED, "The answer is not in the cache, and none other was wanted.")
-        deadline_s = miss.exchange.started_s + self._settings.total_timeout_s
-        return await self._attempts.until_answered(miss, self._try, deadline_s)
-
-    async def _try(self, miss: Miss, target: Deployment, deadline_s: float) -> Complete | Relay:
-        """One attempt at one deployment, up to the commit point: a whole answer, or a stream that has begun. Raises
-        GatewayError where it failed; nothing has gone to the client then."""
-        call, exchange = miss.call, miss.exchange
-        upstream = miss.fleet.upstreams[target.account]
-        translator = TRANSLATORS.get((miss.endpoint.name, target.dialect))
-        if translator is None:
-            body = estimate(miss.endpoint.name, call)
-            exchange.end(200)
-            return Complete(200, ESTIMATE_HEADERS + self._own_headers(exchange, miss.endpoint), body)
-        options, trial = self._prompt_caching.options(miss.endpoint, call, target, exchange.principal.tenant)
-        prepared = translator.request(
-            call,
-            target.model,
-            target.upstream_model,
-            options,
-            ask_usage=upstream.ask_usage,
-            passed=miss.passed,
-        )
-        exchange.warnings += prepared.warnings
-        exchange.model = target.model.id if target.model.known else None
-        if not prepared.breakpoints:
-            trial = None
-        await self._attempts.enter(target)
-        began_s = monotonic()
-        tried = target.state.begin(began_s, stream=call.stream, tokens=len(call.body.raw) // CHARACTERS_PER_TOKEN)
-        tried.on_end = self.gate.leave
-        record = Attempt(upstream.name, target.upstream_model[:MAX_MODEL_CHARACTERS], began_s, upstream.address)
-        exchange.attempts = (*exchange.attempts, record)
-        timeouts = timeouts_within(upstream.stream_timeouts if call.stream else upstream.timeouts, deadline_s - began_s)
-        try:
-            answer = await attempt(self._pool, upstream, translator, prepared, exchange, tried, timeouts)
-            try:
-                if call.stream:
-                    commit_by_s = began_s + timeouts.answer_s
-                    return await self._relay(
-                        miss, target, upstream, translator, prepared, trial, answer, tried, commit_by_s
-                    )
-                return self._whole(miss, target, upstream, translator, prepared, trial, answer, tried)
-            except BaseException:
-                answer.close()
-                raise
-        except GatewayError as error:
-            record.error = error.kind
-            error.conceal(upstream.conceal)
-            tried.failed(monotonic(), error)
-            raise
-        except BaseException as error:
-            tried.abandoned(monotonic())
-            if was_sent(error):
-                self._settling.account_cut(miss, target, trial, None)
-            raise
-        finally:
-            record.status = exchange.upstream_status
-            if record.ended_s is None:
-                exchange.note_end(record)
-
-    def _whole(
-        self,
-        miss: Miss,
-        target: Deployment,
-        upstream: Upstream,
-        translator: Translator,
-        prepared: Prepared,
-        trial: Trial | None,
-        answer: UpstreamAnswer,
-        tried: Try,
-    ) -> Complete:
-        exchange = miss.exchange
-        exchange.note_end(exchange.attempts[-1])
-        whole = translator.answer(answer.body(), prepared, created=int(time.time()))
-        tried.succeeded(monotonic(), whole.usage)
-        self._settling.account(miss, target, trial, whole.usage)
-        if exchange.traced is not None:
-            exchange.traced.tell(whole.body, whole.finish_reasons)
-        stored = self._settling.store(miss, target, whole)
-        if miss.flight is not None:
-            miss.flight.land(stored)
-        body = whole.body
-        if self._in_body and miss.endpoint.in_body:
-            latency_s = monotonic() - exchange.started_s
-            metadata = metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
-            body = miss.endpoint.with_metadata(body, metadata)
-        headers = JSON_HEADERS + self._own_headers(exchange, miss.endpoint) + relayed_headers(answer.headers)
-        exchange.end(200)
-        return Complete(200, headers, body)
-
-    async def _relay(
-        self,
-        miss: Miss,
-        target: Deployment,
-        upstream: Upstream,
-        translator: Translator,
-        prepared: Prepared,
-        trial: Trial | None,
-        answer: UpstreamAnswer,
-        tried: Try,
-        commit_by_s: float,
-    ) -> Relay:
-        if not answer.headers.get(b"content-type", b"").lower().startswith(b"text/event-stream"):
-            raise GatewayError(
-                ErrorKind.UPSTREAM_INVALID, f"The provider '{upstream.name}' answered a stream with something else."
-            )
-        exchange = miss.exchange
-        record = exchange.attempts[-1]
-        keep = self._answers.max_entry_bytes * 4 if miss.key is not None and self._answers is not None else 0
-        began_s = monotonic()
-
-        def finish(usage: TokenUsage | None, whole: bool) -> bytes | None:
-            record.ended_s = monotonic()
-            record.error = exchange.error
-            exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - began_s
-            if stream.complete:
-                self._settling.account(miss, target, trial, usage)
-            else:
-                self._settling.account_cut(miss, target, trial, usage)
-            if exchange.error is not None:
-                tried.failed(record.ended_s, GatewayError(exchange.error, ""))
-            stored = None
-            if whole:
-                tried.succeeded(record.ended_s, usage)
-                folded = stream.answer()
-                if folded is not None and exchange.traced is not None:
-                    exchange.traced.tell(folded.body, folded.finish_reasons)
-                if folded is not None and len(folded.finish_reasons) == miss.call.choices:
-                    stored = self._settling.store(miss, target, folded)
-            if whole and miss.flight is not None:
-                miss.flight.land(stored)
-            if not (self._in_body and miss.endpoint.in_body):
-                return None
-            latency_s = monotonic() - exchange.started_s
-            return metadata_object(upstream.name, latency_s, exchange.cost_picodollars)
-
-        def on_failure(failure: UpstreamFailure) -> GatewayError:
-            error = failure_error(upstream.name, failure)
-            if error.kind is ErrorKind.UPSTREAM_CONNECTION:
-                error = GatewayError(ErrorKind.STREAM_INTERRUPTED, error.message, extra=error.extra)
-            return error
-
-        created = int(time.time())
-        stream = translator.stream(miss.call, prepared, created=created, keep_limit_bytes=keep)
-
-        def relay_of(source: Source) -> Relay:
-            return Relay(
-                exchange,
-                source,
-                stream,
-                self._sweep,
-                miss.endpoint,
-                headers=SSE_HEADERS
-                + self._own_headers(exchange, miss.endpoint, cost=False)
-                + relayed_headers(answer.headers),
-                commit_by_s=commit_by_s,
-                finish=finish,
-                on_failure=on_failure,
-                conceal=upstream.conceal,
-                tried=tried,
-            )
-
-        tee = None
-        if miss.flight is None:
-            relay = relay_of(answer)
-            answer.stream(relay)
-        else:
-            tee = Tee(
-                miss.flight,
-                answer,
-                exchange,
-                lambda call: translator.stream(call, prepared, created=created, keep_limit_bytes=0),
-                on_failure,
-                upstream.conceal,
-            )
-            relay = tee.lead(relay_of)
-            answer.stream(tee)
-        if not relay.opened.done():
-            self._sweep.add(relay)
-        try:
-            await relay.opened
-        except asyncio.CancelledError:
-            relay.abort("client_gone")
-            raise
-        if miss.flight is not None and tee is not None:
-            miss.flight.opened(tee)
-        return relay
-
-    def _own_headers(self, exchange: Exchange, endpoint: Endpoint, *, cost: bool = True) -> bytes:
-        """The gateway's own lines of an answer that a provider was asked for. A stream's head cannot know its cost."""
-        shared = own_lines(
-            exchange.cache,
-            exchange.provider,
-            exchange.model,
-            exchange.cost_picodollars if cost and self._in_headers else None,
-            exchange.warnings,
-        )
-        return b"%b%bx-llm-edge-attempts: %d\r\n%b" % (
-            shared,
-            endpoint.request_id_lines(exchange.request_id.encode()),
-            len(exchange.attempts),
-            exchange.route_line,
-        )
 
     def _error_headers(self, exchange: Exchange) -> bytes:
         lines = f"x-llm-edge-provider: {exchange.provider}\r\nx-llm-edge-attempts: {len(exchange.attempts)}\r\n"

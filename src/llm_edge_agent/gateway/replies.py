@@ -8,7 +8,9 @@ from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.pricing import usd
 from llm_edge_agent.dialects import CHAT
 from llm_edge_agent.dialects.endpoint import Endpoint
+from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.http.messages import Complete
+from llm_edge_agent.http.plain_heads import WantedFields
 
 JSON_HEADERS = b"content-type: application/json\r\nx-content-type-options: nosniff\r\n"
 ESTIMATE_HEADERS = JSON_HEADERS + b"x-llm-edge-estimated: true\r\n"
@@ -24,6 +26,12 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.:\[\]/-]")
 _RELAYED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 _RELAYED = frozenset({b"openai-processing-ms", b"retry-after", b"retry-after-ms", b"x-should-retry"})
 _UPSTREAM_ID_FIELDS = (b"x-request-id", b"request-id")
+
+TOLD = WantedFields(
+    "content-type x-ratelimit-* anthropic-ratelimit-* openai-processing-ms retry-after retry-after-ms x-should-retry"
+    " x-request-id request-id"
+)
+"""The fields of a provider's answer that the gateway reads, or gives to the client."""
 
 
 def hit_metadata(provider: str, tier: str, latency_s: float) -> bytes:
@@ -71,6 +79,17 @@ def own_lines(
     if cost_picodollars is not None:
         lines += f"x-llm-edge-cost-usd: {usd(cost_picodollars)}\r\n"
     return (lines + warnings_line(warnings)).encode("ascii")
+
+
+def answer_lines(exchange: Exchange, endpoint: Endpoint, *, cost_picodollars: int | None) -> bytes:
+    """The gateway's own lines of an answer that was made for this request, or that it joined."""
+    shared = own_lines(exchange.cache, exchange.provider, exchange.model, cost_picodollars, exchange.warnings)
+    return b"%b%bx-llm-edge-attempts: %d\r\n%b" % (
+        shared,
+        endpoint.request_id_lines(exchange.request_id.encode()),
+        len(exchange.attempts),
+        exchange.route_line,
+    )
 
 
 def relayed_headers(upstream: Mapping[bytes, bytes], *, refused: bool = False) -> bytes:

@@ -11,7 +11,7 @@ from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.flight import Share, Tee
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.relay import Relay
-from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, hit_metadata, joined_metadata, own_lines
+from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, answer_lines, hit_metadata, joined_metadata
 from llm_edge_agent.gateway.stored import StoredAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete
@@ -78,7 +78,7 @@ class Retold:
         else:
             kind = JSON_HEADERS
             body = replay.whole(request_id, created, metadata)
-        head = kind + self._lines(miss) + aged
+        head = kind + answer_lines(exchange, miss.endpoint, cost_picodollars=self._cost) + aged
         exchange.end(200)
         return Complete(200, head, body)
 
@@ -105,7 +105,7 @@ class Retold:
                 tee.new_stream(miss.call),
                 self._sweep,
                 miss.endpoint,
-                headers=SSE_HEADERS + self._lines(miss),
+                headers=SSE_HEADERS + answer_lines(exchange, miss.endpoint, cost_picodollars=self._cost),
                 commit_by_s=math.inf,
                 finish=finish,
                 on_failure=tee.on_failure,
@@ -113,9 +113,3 @@ class Retold:
             )
 
         return tee.follow(relay_of)
-
-    def _lines(self, miss: Miss) -> bytes:
-        exchange = miss.exchange
-        shared = own_lines(exchange.cache, exchange.provider, exchange.model, self._cost, exchange.warnings)
-        ids = miss.endpoint.request_id_lines(exchange.request_id.encode())
-        return b"%b%bx-llm-edge-attempts: 0\r\n" % (shared, ids)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from llm_edge_agent.http.errands import Signal
 from llm_edge_agent.http.origins import FailureReason, Receiver, UpstreamFailure
-from llm_edge_agent.http.plain_heads import fields
+from llm_edge_agent.http.plain_heads import WantedFields, fields
 
 HELD_BYTES = 64 * 1024
 """How much body an answer holds before anybody has asked for it; one socket read more at the most."""
@@ -89,6 +89,11 @@ class UpstreamAnswer:
         if headers is None:
             headers = self._headers = fields(self.raw_head)
         return headers
+
+    def some(self, wanted: WantedFields) -> dict[bytes, bytes]:
+        """Those of `headers` that are wanted."""
+        headers = self._headers
+        return wanted.of_plain_head(self.raw_head) if headers is None else wanted.of_fields(headers)
 
     @property
     def flowing(self) -> bool:

@@ -23,6 +23,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from llm_edge_agent.http.tasks import adopt, release
 
+_running: "Errand[Any] | None" = None
+
 T = TypeVar("T")
 R_contra = TypeVar("R_contra", contravariant=True)
 
@@ -91,6 +93,11 @@ class Signal:
             raise asyncio.CancelledError
 
 
+def running_errand() -> "Errand[Any] | None":
+    """The errand that takes a step right now: its own coroutine is asking."""
+    return _running
+
+
 class Owner(Protocol[R_contra]):
     """Who sent an errand, and hears how it ended: one of the two, once."""
 
@@ -128,6 +135,7 @@ class Errand(Generic[T]):
 
     def resume(self, _: object = None) -> None:
         """Takes the next step; later, where another task is in the middle of its own."""
+        global _running
         coroutine = self._coroutine
         if coroutine is None:
             return
@@ -138,27 +146,26 @@ class Errand(Generic[T]):
             loop.call_soon(self.resume)
             return
         self._waiting = None
+        _running = self
         try:
-            if self._must_cancel and self._started:
-                self._must_cancel = False
-                awaited = coroutine.throw(asyncio.CancelledError())
-            else:
-                self._started = True
-                awaited = coroutine.send(None)
+            try:
+                if self._must_cancel and self._started:
+                    self._must_cancel = False
+                    awaited = coroutine.throw(asyncio.CancelledError())
+                else:
+                    self._started = True
+                    awaited = coroutine.send(None)
+            finally:
+                _running = None
+                _leave_task(loop, self)  # type: ignore[arg-type]  # as above
         except StopIteration as stop:
-            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
-            owner = self._end()
-            owner.returned(stop.value)
+            self._end().returned(stop.value)
         except (KeyboardInterrupt, SystemExit):
-            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
             self._end()
             raise
         except BaseException as error:
-            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
-            owner = self._end()
-            owner.raised(error)
+            self._end().raised(error)
         else:
-            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
             if awaited is None:
                 loop.call_soon(self.resume)
                 return

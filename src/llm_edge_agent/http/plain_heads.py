@@ -6,6 +6,7 @@ when somebody asks: of twenty or thirty that a provider sends, few are ever read
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from llm_edge_agent.http.framing import FIELD_LINE
@@ -51,9 +52,36 @@ def fields(raw: bytes) -> dict[bytes, bytes]:
     found = dict(zip(names, [value for _, value in pairs], strict=True))
     if len(found) == len(pairs) and b" \r" not in raw and b"\t\r" not in raw:
         return found
-    found = {}
+    return _normal(pairs)
+
+
+def _normal(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
     for name, value in pairs:
         name = name.lower()
         value = value.rstrip(b"\t ")
         found[name] = found[name] + b", " + value if name in found else value
     return found
+
+
+class WantedFields:
+    """Some of the fields of an answer, by name: for whoever reads a few, time and again, of heads that have many."""
+
+    __slots__ = ("_line", "_name")
+
+    def __init__(self, names: str) -> None:
+        """`names`: in lower case, separated by spaces; one that ends in `*` stands for all that begin so."""
+        shapes = "|".join(re.escape(name).replace(r"\*", r"[^:\r]*+") for name in names.split()).encode("ascii")
+        # A letter that a wanted name begins with, in either case, is looked for first: it rules most lines out.
+        first = "".join(sorted({name[0] + name[0].upper() for name in names.split()})).encode("ascii")
+        self._line = re.compile(rb"\r\n(?=[%b])((?i:%b)):[\t ]*+([^\r]*+)" % (first, shapes))
+        self._name = re.compile(shapes)
+
+    def of_plain_head(self, raw: bytes) -> dict[bytes, bytes]:
+        """As `fields` would have them, in the order of the head."""
+        pairs = self._line.findall(raw)
+        found = {name.lower(): value.rstrip(b"\t ") for name, value in pairs}
+        return found if len(found) == len(pairs) else _normal(pairs)
+
+    def of_fields(self, fields: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        return {name: value for name, value in fields.items() if self._name.fullmatch(name) is not None}
