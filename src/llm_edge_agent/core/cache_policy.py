@@ -144,4 +144,4 @@ def is_cacheable_request(value: Mapping[str, Any], policy: Policy) -> bool:
 
 def is_cacheable_answer(status: int, finish_reasons: Collection[str | None]) -> bool:
     """Whether a complete answer may be stored: 2xx, and every choice ended by itself."""
-    return 200 <= status < 300 and bool(finish_reasons) and all(f in CACHEABLE_FINISHES for f in finish_reasons)
+    return 200 <= status < 300 and bool(finish_reasons) and CACHEABLE_FINISHES.issuperset(finish_reasons)

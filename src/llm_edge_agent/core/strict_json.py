@@ -153,9 +153,10 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
     """
     raw, value = body
     if len(raw) <= CANONICAL_LIMIT_BYTES:
-        kept = {key: item for key, item in value.items() if key not in leave_out}
+        kept = value.copy()
+        left = {key: kept.pop(key) for key in leave_out if key in value}
         canonical = _sorted_encoder.encode(kept)
-        if _lossless(raw, canonical, value, kept):
+        if _lossless(raw, canonical, left):
             return b"c" + canonical
     spans = members(raw)
     view = memoryview(raw)
@@ -169,8 +170,9 @@ def key_material(body: Body, leave_out: Collection[str]) -> bytes:
     return b"b" + digest.digest()
 
 
-def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
-    """Whether no key of the body, at any depth, was dropped as a double.
+def _lossless(raw: bytes, canonical: bytes, left: Mapping[str, Any]) -> bool:
+    """Whether no key of the body, at any depth, was dropped as a double. `left`: members that are not in the canonical
+    form.
 
     Every member has a colon, and strings keep theirs: the canonical form writes none as an escape. So unless the body
     writes a colon as an escape, the two contain the same colons except for those of members that were dropped, and
@@ -182,12 +184,13 @@ def _lossless(raw: bytes, canonical: bytes, value: Mapping[str, Any], kept: Mapp
     if b"-" in raw and b"-0" in raw and _MINUS_ZERO.search(raw) is not None:
         return False
     count = canonical.count(b":")
-    if len(kept) != len(value):
-        for key, item in value.items():
-            if key not in kept:
-                count += 1 + key.count(":")
-                if type(item) is not bool and item is not None:
-                    count += _encode(item).count(b":")
+    for key, item in left.items():
+        count += 1 + key.count(":")
+        kind = type(item)
+        if kind is str:
+            count += item.count(":")
+        elif kind is not bool and item is not None:
+            count += _encode(item).count(b":")
     return raw.count(b":") == count
 
 

@@ -276,7 +276,7 @@ def read_answer(raw: bytes) -> Answer:
         raise GatewayError(ErrorKind.UPSTREAM_INVALID, "The provider's answer is not a chat completion.")
     usage = answer.usage.tokens(answer.service_tier) if answer.usage is not None else None
     body = raw.strip() if answer.metadata == ABSENT else without_metadata(raw.strip())
-    return Answer(body, usage, tuple(choice.ending for choice in answer.choices))
+    return Answer(body, usage, tuple([choice.ending for choice in answer.choices]))
 
 
 _SURROGATE_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
