@@ -178,6 +178,58 @@ def test_threads_share_a_writer(pipe: Pipe) -> None:
         assert [line for line in lines if line[0] == name] == [b"%c%03d" % (name, i) for i in range(200)]
 
 
+def test_of_what_threads_write_all_is_written_or_counted(pipe: Pipe) -> None:
+    """Also where the room is short and the writer closes in the middle of it."""
+    writer = LineWriter(pipe.writer, notice, max_buffered_bytes=2_000)
+    received = bytearray()
+    done = threading.Event()
+
+    def write_all() -> None:
+        for i in range(3_000):
+            writer.write(b"%09d" % i)
+            if i % 100 == 0:
+                time.sleep(0.001)
+
+    def read_all() -> None:
+        while not done.is_set() or select.select([pipe.reader], [], [], 0)[0]:
+            if select.select([pipe.reader], [], [], 0.01)[0]:
+                received.extend(os.read(pipe.reader, 65536))
+
+    reader = threading.Thread(target=read_all)
+    threads = [threading.Thread(target=write_all) for _ in range(3)]
+    for thread in (reader, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.write(b"x" * 2_000)
+    writer.close()
+    done.set()
+    reader.join()
+    lines = [line for line in received.split() if len(line) == 9]
+    assert 0 < writer.dropped < 9_001
+    assert len(lines) + writer.dropped == 9_001
+
+
+def test_lines_wake_the_thread_whenever_they_come(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_edge_agent.telemetry.line_writer.FLUSH_INTERVAL_S", 0.0)
+    writer = LineWriter(pipe.writer, notice)
+    for i in range(2_000):
+        writer.write(b"%04d" % i)
+        if i % 7 == 0:
+            assert pipe.read_for(b"%04d\n" % i).endswith(b"%04d\n" % i)
+    writer.close()
+    assert writer.dropped == 0
+
+
+def test_what_is_indented_belongs_to_the_line_before(pipe: Pipe) -> None:
+    pipe.stop_reading()
+    writer = LineWriter(pipe.writer, notice)
+    writer.write(b"failed\n    Traceback\n    ValueError")
+    writer.write(b"one")
+    writer.close()
+    assert writer.dropped == 2
+
+
 def test_on_a_shared_pipe_no_write_ends_inside_a_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     write = os.write

@@ -39,17 +39,22 @@ class LineWriter:
         self._lost_line = lost_line
         self._piece_bytes = select.PIPE_BUF if shared else max_buffered_bytes
         self._max_bytes = max_buffered_bytes
-        # Reentrant: a finalizer run in the middle of `write` may log.
+        self._gathered = bytearray()
+        """Only ever added to at its end and, by the thread, taken from its beginning, each in one step of the
+        interpreter: so `write` needs no lock, and a finalizer run in the middle of it may log."""
+        self._room = max_buffered_bytes
+        """How long `_gathered` may become: all but what is being written; nothing once closed."""
+        self._roused = False
+        """Whether the thread knows of lines. It forgets before it takes them, and who adds a line looks afterwards."""
+        self._wake = threading.Event()
+        # Reentrant, as above. Guards the counts of lost lines.
         self._lock = threading.RLock()
-        self._lines: list[bytes] = []
-        self._bytes = 0
         self._lost = 0
         self._reported = 0
         self._torn = False
-        self._writing = 0
-        self._wake = threading.Event()
+        self._writing = b""
+        """Lines that were taken from `_gathered` and may not have been written yet."""
         self._closing = threading.Event()
-        self._closed = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -59,16 +64,16 @@ class LineWriter:
         return self._lost
 
     def write(self, line: bytes) -> None:
-        """Takes one line without its end."""
-        size = len(line) + 1
-        with self._lock:
-            if self._closed or self._bytes + size > self._max_bytes:
+        """Takes one line without its end. Where it holds line ends of its own, what follows each is indented."""
+        gathered = self._gathered
+        if len(gathered) + len(line) >= self._room:
+            with self._lock:
                 self._lost += 1
-                return
-            self._bytes += size
-            self._lines.append(line)
-            if len(self._lines) == 1:
-                self._wake.set()
+            return
+        gathered += line + b"\n"
+        if not self._roused:
+            self._roused = True
+            self._wake.set()
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Writes what is there, for at most `timeout_s` seconds; the rest is lost. Later lines are lost too.
@@ -76,14 +81,14 @@ class LineWriter:
         Where the last write never returns, its thread and descriptor stay behind until the process ends.
         """
         with self._lock:
-            self._closed = True
-        self._closing.set()
+            self._closing.set()
+            self._room = 0
         self._wake.set()
         self._thread.join(timeout_s)
         with self._lock:
-            self._lost += len(self._lines) + self._writing
-            self._lines.clear()
-            self._writing = 0
+            self._lost += _lines_in(self._gathered) + _lines_in(self._writing)
+            self._gathered.clear()
+            self._writing = b""
         if not self._thread.is_alive() and self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -98,32 +103,38 @@ class LineWriter:
         self._flush()
 
     def _flush(self) -> None:
+        # In this order: who adds a line from here on rouses again, and what was added before is taken here.
+        self._wake.clear()
+        self._roused = False
         with self._lock:
-            lines, self._lines = self._lines, []
+            body = bytes(self._gathered)
+            if not body:
+                return
+            del self._gathered[: len(body)]
+            self._make_room(self._max_bytes - len(body))
+            self._writing = body
             lost = self._lost
-            self._writing = len(lines)
-            self._wake.clear()
-        if not lines:
-            return
         # The notice of lost lines, or else an end for a line that was cut, comes first.
         head = b""
         if self._torn:
             head = b"\n"
         if lost > self._reported:
             head += self._lost_line(lost - self._reported) + b"\n"
-        lines.append(b"")
-        body = b"\n".join(lines)
         data = head + body if head else body
         written = self._put(data)
         with self._lock:
-            self._bytes -= len(body)
+            self._make_room(self._max_bytes)
             if written:
                 self._torn = data[written - 1] != _LINE_END
             if written >= len(head):
                 self._reported = lost
             if written < len(data):
-                self._lost += min(self._writing, data.count(b"\n", written))
-            self._writing = 0
+                self._lost += min(_lines_in(self._writing), _lines_in(data[written:]))
+            self._writing = b""
+
+    def _make_room(self, room: int) -> None:
+        if not self._closing.is_set():
+            self._room = room
 
     def _piece_end(self, data: bytes, start: int) -> int:
         """Where the next write ends: behind the last line that fits into it."""
@@ -150,3 +161,8 @@ class LineWriter:
             except OSError:
                 break
         return written
+
+
+def _lines_in(text: bytes | bytearray) -> int:
+    """How many lines end in it, those not counted that belong to the one before."""
+    return text.count(b"\n") - text.count(b"\n ")
