@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import CacheConfig
+from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
 from llm_edge_agent.core.cache_policy import PolicyRule
 from tests.e2e.raw_client import Answer, streamed_text
 from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask, gateway_config, running
-from tests.e2e.scripted_upstream import Line, completion, either, failure, reply, scripted, whole_stream
+from tests.e2e.scripted_upstream import Line, completion, either, failure, reply, says, scripted, whole_stream
 
 ANSWERS = either(reply(completion("fine")), whole_stream(["fine"]))
 
@@ -36,6 +37,27 @@ async def test_no_answer_older_than_wanted() -> None:
         assert told(await asked(gateway, {"cache-control": "max-age=1"})) == "hit-l1"
         assert told(await asked(gateway, {"cache-control": "max-age=0"})) == "bypass"
         assert upstream.calls == 3
+
+
+async def test_a_hit_is_counted_for_whoever_made_the_answer_last() -> None:
+    places = tuple(DeploymentConfig(name=name, provider=name, model=MODEL) for name in ("openai", "second"))
+    group = GroupConfig(name="smart", strategy="failover", deployments=places)
+    async with scripted(ANSWERS) as first, scripted(ANSWERS) as second:
+        config = gateway_config(first.url, groups=(group,))
+        other = replace(config.providers[0], name="second", base_url=f"{second.url}/v1")
+        async with running(replace(config, providers=(*config.providers, other))) as gateway:
+            for expected in ("miss", "hit-l1", "hit-l1"):  # from the second hit on, the server knows the bytes
+                assert told(await asked(gateway, model="smart")) == expected
+            first.script = says(failure(500))
+            refreshed = await asked(gateway, {"cache-control": "no-cache"}, model="smart")
+            assert (refreshed.status, first.calls, second.calls) == (200, 2, 1)
+            for _ in range(3):
+                assert told(await asked(gateway, model="smart")) == "hit-l1"
+            for provider, hits in (("openai", 2), ("second", 3)):
+                assert gateway.metric("llm_edge_requests_total", provider=provider, cache="hit") == hits
+            await asyncio.sleep(0.2)
+            lines = await gateway.logged('"cache":"hit"')
+            assert [line["provider"] for line in lines] == ["openai"] * 2 + ["second"] * 3
 
 
 @pytest.mark.parametrize(

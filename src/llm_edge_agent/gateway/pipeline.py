@@ -196,6 +196,8 @@ class Pipeline:
         if self.limiter is not None and self.limiter.take(before.key_id, received_s):
             return None  # the long way refuses it
         exchange = before.renewed(self._ids.next(), received_s)
+        if stored.provider != before.provider or stored.warnings != before.warnings:
+            exchange.memo = None  # another answer than then: not alike
         exchange.stream = admitted.call.stream
         exchange.requested_model = admitted.shown_model
         exchange.model = admitted.known_model
