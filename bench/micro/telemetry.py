@@ -2,14 +2,16 @@
 
     python bench/micro/telemetry.py
 
-The log is written to /dev/null by its own thread, whose work is in the figure. Best of several rounds.
+The log is written to /dev/null by its own thread, whose work is in the figure. Best of several rounds. Metrics come
+first, as in the gateway: they find out which exchanges are alike, and the log uses that. Only an answer that is told
+once more (`cached again`) is known to be like the one before without a look.
 """
 
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from llm_edge_agent.core.errors import ErrorKind
@@ -67,16 +69,18 @@ class Sample:
 
 
 USAGE = TokenUsage(prompt_tokens=412, completion_tokens=96, cache_read_tokens=256)
+CACHED = Sample(
+    cache="hit",
+    cache_tier="l1",
+    duration_s=0.000021,
+    upstream_s=None,
+    cost_picodollars=0,
+    saved_picodollars=1_475_000_000,
+    attempts=(),
+)
 SAMPLES = {
-    "cached answer": Sample(
-        cache="hit",
-        cache_tier="l1",
-        duration_s=0.000021,
-        upstream_s=None,
-        cost_picodollars=0,
-        saved_picodollars=1_475_000_000,
-        attempts=(),
-    ),
+    "cached again": replace(CACHED, memo={}),
+    "cached answer": CACHED,
     "whole answer": Sample(usage=USAGE, cost_picodollars=1_475_000_000),
     "streamed answer": Sample(stream=True, ttft_s=0.21, usage=USAGE, cost_picodollars=1_475_000_000),
     "provider's failure": Sample(error=ErrorKind.UPSTREAM_OVERLOADED, status=503, upstream_status=529),
@@ -93,6 +97,16 @@ def nanoseconds(observe: Callable[[FinishedExchange], None], sample: Sample) -> 
         time.sleep(PAUSE_S)
         best = min(best, (time.process_time_ns() - started) / PER_ROUND)
     return best
+
+
+def unlike_any(observe: Callable[[FinishedExchange], None]) -> Callable[[FinishedExchange], None]:
+    """The observer of an exchange of which is not known which others it is like."""
+
+    def observe_anew(exchange: FinishedExchange) -> None:
+        exchange.memo = None
+        observe(exchange)
+
+    return observe_anew
 
 
 def ledger_costs(sample: Sample) -> tuple[float, float]:
@@ -122,7 +136,8 @@ def main() -> None:
         print(f"{'ns per request':<20}" + "".join(f"{heading:>{width}}" for heading, width in headings))
         worst = 0.0
         for name, sample in SAMPLES.items():
-            figures = [nanoseconds(each, sample) for each in (metrics.observe, json_log.access, quiet_log.access)]
+            count = metrics.observe if sample.memo is not None else unlike_any(metrics.observe)
+            figures = [nanoseconds(each, sample) for each in (count, json_log.access, quiet_log.access)]
             worst = max(worst, figures[0])
             print(f"{name:<20}{figures[0]:>10.0f}{figures[1]:>10.0f}{figures[2]:>16.0f}", end="")
             print(

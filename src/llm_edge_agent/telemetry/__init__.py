@@ -1,4 +1,5 @@
-"""What observers are told: one finished exchange, read-only. They never see a prompt, an answer or a key."""
+"""What observers are told: one finished exchange, read-only but for its memo. They never see a prompt, an answer or a
+key."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -154,8 +155,6 @@ class FinishedExchange(Protocol):
         """Its part of a trace, with what it gathered for its spans; None where nobody traces."""
         ...
 
-    @property
-    def memo(self) -> dict[str, Any] | None:
-        """Shared by exchanges that differ in nothing but ids, times and the money they saved (the same request
-        answered from the cache again); observers may keep there what they worked out. None: shared by nobody."""
-        ...
+    memo: dict[str, Any] | None
+    """Shared by exchanges that differ in nothing but ids, times, tokens and money (see `alike`); observers keep there
+    what they worked out. None: nobody has looked yet which those are."""

@@ -44,7 +44,7 @@ class _Access(msgspec.Struct):
     route: str
     status: int
     duration_ms: msgspec.Raw
-    ttft_ms: msgspec.Raw | float | None
+    ttft_ms: msgspec.Raw | None
     provider: str | None
     model: str | None
     requested_model: str | None
@@ -63,7 +63,14 @@ OWN_ID_CHARACTERS = 32
 _MAX_MODEL_CHARACTERS = 128
 _ESTIMATED = tuple(each.label for each in Estimated)
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
+_BELOW_ONE_MS = tuple(b"0.%03d" % us for us in range(1000))
+_MILLISECONDS_UTC = tuple(f".{ms:03d}Z".encode() for ms in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _milliseconds(seconds: float) -> bytes:
+    us = int(seconds * 1e6)
+    return _BELOW_ONE_MS[us] if 0 <= us < 1000 else b"%.3f" % (us / 1000)
 
 
 class _Names:
@@ -86,14 +93,16 @@ class _Names:
         return self._redactor.clean(request_id) if "sk-" in request_id or len(request_id) > 36 else request_id
 
 
-def _in_trace(traced: Traced) -> bytes:
-    """The two fields behind a request's id, where it belongs to a trace."""
-    return b',"trace_id":"%b","span_id":"%b"' % (traced.trace.trace_id.encode(), traced.trace.span_id.encode())
+def _in_trace(shown_id: bytes, traced: Traced) -> bytes:
+    """A request's id and the two fields behind it, where it belongs to a trace; within the quotes of the id's slot."""
+    trace = traced.trace
+    return b'%b","trace_id":"%b","span_id":"%b' % (shown_id, trace.trace_id.encode(), trace.span_id.encode())
 
 
 _SLOT = msgspec.Raw(b"\0")
 """Stands in a template where the value differs from one record to the next; no encoded JSON holds a NUL."""
-_SLOTS = (b'"%b"', b"%b", b"%.3f", b"%b", b"%d", b"%d", b"%d", b"%d", b"%b")
+_SLOTS = (b'"%b%b"', b'"%b"', b"%b", b"%b", b"%d", b"%d", b"%d", b"%d", b"%b")
+"""The timestamp is told in two pieces: the second, and what changes within it."""
 
 
 class JsonLines:
@@ -105,8 +114,8 @@ class JsonLines:
         self._names = _Names(redactor)
         self._encode = msgspec.json.Encoder().encode
         self._templates: dict[tuple[object, ...], bytes] = {}
-        self._second = -1
-        self._date = ""
+        self._began = -1.0, b""
+        """The second that it was lately, and its date and time. Together: another thread may write another."""
 
     def access(self, exchange: FinishedExchange, level: str) -> bytes:
         """The access record of one request. Most of it is the same as in many others, and encoded once."""
@@ -116,25 +125,32 @@ class JsonLines:
             template = self._template(exchange, level)
             if memo is not None:
                 memo["log"] = template
-        timestamp = self._timestamp().encode()
+        # As in `_timestamp`, but for a call and two pieces that need not be put together first.
+        now = self._now()
+        second, date = self._began
+        if not second <= now < second + 1.0:
+            second, date = self._begin_second(now)
         request_id = exchange.request_id
-        if len(request_id) <= OWN_ID_CHARACTERS and request_id.isalnum() and request_id.isascii():
-            shown_id = b'"%b"' % request_id.encode()  # nothing to escape, too short for a key
-        else:
-            shown_id = visible_json(self._encode(self._names.id(request_id)))
+        shown_id = request_id.encode() if request_id.isascii() else b""
+        if not shown_id.isalnum() or len(shown_id) > OWN_ID_CHARACTERS:
+            # There may be something to escape, or it is long enough for a key.
+            shown_id = visible_json(self._encode(self._names.id(request_id)))[1:-1]
         if exchange.traced is not None:
-            shown_id += _in_trace(exchange.traced)
-        duration_ms = int(exchange.duration_s * 1e6) / 1000
-        usage = exchange.usage
+            shown_id = _in_trace(shown_id, exchange.traced)
+        milliseconds = _MILLISECONDS_UTC[int((now - second) * 1000)]
+        duration_ms = _milliseconds(exchange.duration_s)
+        usage, ttft_s = exchange.usage, exchange.ttft_s
         if usage is None:
-            return template % (timestamp, shown_id, duration_ms)
-        ttft_s = exchange.ttft_s
+            if ttft_s is None:
+                return template % (date, milliseconds, shown_id, duration_ms)
+            return template % (date, milliseconds, shown_id, duration_ms, self._encode(int(ttft_s * 1e6) / 1000))
         cost = exchange.cost_picodollars
         return template % (
-            timestamp,
+            date,
+            milliseconds,
             shown_id,
             duration_ms,
-            b"null" if ttft_s is None else b"%.3f" % (int(ttft_s * 1e6) / 1000),
+            b"null" if ttft_s is None else _milliseconds(ttft_s),
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.cache_read_tokens,
@@ -143,11 +159,11 @@ class JsonLines:
         )
 
     def _template(self, exchange: FinishedExchange, level: str) -> bytes:
-        """The record as a format of what differs: timestamp, id and duration; where tokens were used, also the time
-        to the first, their counts and cost."""
+        """The record as a format of what differs: timestamp, id and duration; the time to the first token where there
+        was one or tokens were used, then their counts and cost too."""
         usage = exchange.usage
         used = None if usage is None else _ESTIMATED[usage.estimated]
-        ttft_s = exchange.ttft_s
+        waited = exchange.ttft_s is not None or usage is not None
         cost = exchange.cost_picodollars
         facts = (
             level,
@@ -164,7 +180,8 @@ class JsonLines:
             exchange.key_id,
             exchange.error,
             exchange.warnings,
-            used or (ttft_s, cost),
+            waited,
+            used or cost,
         )
         template = self._templates.get(facts)
         if template is not None:
@@ -185,7 +202,7 @@ class JsonLines:
                 exchange.route,
                 exchange.status,
                 _SLOT,
-                _SLOT if used else None if ttft_s is None else int(ttft_s * 1e6) / 1000,
+                _SLOT if waited else None,
                 exchange.provider,
                 exchange.model,
                 None if model is None else self._names.clean(model),
@@ -268,11 +285,14 @@ class JsonLines:
 
     def _timestamp(self) -> str:
         now = self._now()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._date}{_MILLISECONDS[int((now - second) * 1000)]}Z"
+        second, date = self._begin_second(now)
+        return (date + _MILLISECONDS_UTC[int((now - second) * 1000)]).decode()
+
+    def _begin_second(self, now: float) -> tuple[float, bytes]:
+        second = now // 1
+        began = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        self._began = began
+        return began
 
 
 _RESET, _DIM, _RED, _GREEN, _YELLOW, _CYAN = (f"\x1b[{code}m" for code in (0, 2, 31, 32, 33, 36))

@@ -23,7 +23,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import NO_EFFECT, Estimated, TokenUsage
-from llm_edge_agent.telemetry import CacheStatus, FinishedAttempt, FinishedExchange
+from llm_edge_agent.telemetry import FinishedAttempt, FinishedExchange
+from llm_edge_agent.telemetry.alike import Alike
 from llm_edge_agent.telemetry.exposition import (
     OPENMETRICS,
     Exemplar,
@@ -77,46 +78,51 @@ from llm_edge_agent.version import __version__
 
 SPARE_CELLS = 65_536
 """Room of a slot beyond the rows it starts with."""
-_MAX_KEPT_OUTCOMES = 8192
 _MAX_CELL = 2**63 - 1
 _MAX_SPEED = 10**9
 """Thousandths of a token a second: what a provider claims to have made cannot fill the sum of a histogram."""
 
-Outcome = tuple[str, str | None, str | None, int, bool, CacheStatus, str | None, ErrorKind | None, int | None]
+_DURATION_BOUNDS = DURATION.bounds
+_OVERHEAD_BOUNDS = OVERHEAD.bounds
+_LATENCY_BOUNDS = PROVIDER_LATENCY.bounds
+_TTFT_BOUNDS = TTFT.bounds
+_SPEED_BOUNDS = SPEED.bounds
 
 
 class _Moves:
-    """The cells that one outcome moves. An index of None: this outcome has no such series."""
+    """The cells that exchanges of one kind move. Of a histogram: its first bucket, and its sum. 0, which is no row's
+    cell: they have no such series. Good while `generation` is that of the metrics."""
 
-    __slots__ = (
-        "counters",
-        "duration",
-        "duration_sum",
-        "generation",
-        "overhead",
-        "provider_latency",
-        "speed",
-        "ttft",
-    )
+    __slots__ = ("counters", "generation", "histograms", "spend")
 
     def __init__(
         self,
-        generation: int,
+        generation: object,
         counters: tuple[int, ...],
+        *,
+        spend: int,
         duration: int,
-        overhead: int | None,
-        provider_latency: int | None,
+        overhead: int,
+        provider_latency: int,
         ttft: int,
-        speed: int | None,
+        speed: int,
     ) -> None:
         self.generation = generation
         self.counters = counters
-        self.duration = duration
-        self.duration_sum = duration + DURATION.sum_cell
-        self.overhead = overhead
-        self.provider_latency = provider_latency
-        self.ttft = ttft
-        self.speed = speed
+        self.spend = spend
+        self.histograms = (
+            duration,
+            duration + DURATION.sum_cell,
+            overhead,
+            overhead + OVERHEAD.sum_cell,
+            provider_latency,
+            provider_latency + PROVIDER_LATENCY.sum_cell,
+            ttft,
+            ttft + TTFT.sum_cell,
+            speed,
+            speed + SPEED.sum_cell,
+        )
+        """In the order in which `observe` unpacks them."""
 
 
 class Metrics:
@@ -144,15 +150,14 @@ class Metrics:
         self._tiers = tuple(tiers)
         preset = preset_keys(self._families, endpoints, tiers)
         if block is None:
-            block = _block(self._families, preset, 1)
+            block = _block(self._families, preset, 1, shared=False)
         self._block = block
         own = block.slot(slot)
         self._cells: Cells = own.cells
         self._rows = Rows(self._families, own, preset, endpoints)
         self._exposition = Exposition(self._families)
-        self._moves: dict[Outcome, _Moves] = {}
-        self._generation = 0
-        self._spend: dict[tuple[str | None, str | None], int] = {}
+        self._alike = Alike()
+        self._generation = object()
         self._cache_latency = {
             (tier, op): self._rows.require(self._families.cache_latency, tier, op)
             for tier in tiers
@@ -184,53 +189,76 @@ class Metrics:
     ) -> SlotBlock:
         """Slots for `workers` processes, to be made before they are forked, with the arguments that each passes."""
         families = Families(providers, models)
-        return _block(families, preset_keys(families, endpoints, tiers), workers)
+        return _block(families, preset_keys(families, endpoints, tiers), workers, shared=True)
 
     def observe(self, exchange: FinishedExchange) -> None:
         """Counts one request. Never raises, whatever a provider claims to have used."""
-        usage = exchange.usage
-        if usage is not None or exchange.saved_picodollars or exchange.cost_picodollars:
-            self._account(exchange, usage)
+        usage, cost, saved = exchange.usage, exchange.cost_picodollars, exchange.saved_picodollars
+        spends = not (usage is None and not cost and not saved)
         memo = exchange.memo
-        kept: _Moves | None = memo.get("metrics") if memo is not None else None
-        moves = kept if kept is not None and kept.generation == self._generation else self._moves_of(exchange)
+        if memo is None:
+            memo = exchange.memo = self._alike.memo(exchange)
+        moves: _Moves | None = memo.get("metrics")
+        if moves is None or moves.generation is not self._generation or (spends and not moves.spend):
+            moves = memo["metrics"] = self._resolve(exchange, spends)
         cells = self._cells
         for cell in moves.counters:
             cells[cell] += 1
+        (
+            duration,
+            duration_sum,
+            overhead,
+            overhead_sum,
+            provider_latency,
+            provider_latency_sum,
+            ttft,
+            ttft_sum,
+            speed,
+            speed_sum,
+        ) = moves.histograms
         duration_s = exchange.duration_s
         ticks = int(duration_s * US_PER_S)
-        bucket = bisect_left(DURATION.bounds, ticks)
-        cells[moves.duration + bucket] += 1
-        cells[moves.duration_sum] += ticks
+        bucket = bisect_left(_DURATION_BOUNDS, ticks)
+        cells[duration + bucket] += 1
+        cells[duration_sum] += ticks
         traced = exchange.traced
         if traced is not None and traced.trace.sampled:
             # A row's key stands before its first cell.
-            self._exemplars[cells[moves.duration - 1], bucket] = Exemplar(traced.trace.trace_id, duration_s, time())
+            self._exemplars[cells[duration - 1], bucket] = Exemplar(traced.trace.trace_id, duration_s, time())
         upstream_s = last_s = exchange.upstream_s
-        if len(exchange.attempts) > 1:
-            upstream_s, last_s = self._earlier_attempts(exchange.attempts)
-        overhead = moves.overhead
-        if overhead is not None:
-            ticks = max(0, int((duration_s - (upstream_s or 0.0)) * US_PER_S))
-            cells[overhead + bisect_left(OVERHEAD.bounds, ticks)] += 1
-            cells[overhead + OVERHEAD.sum_cell] += ticks
-        if last_s is not None and moves.provider_latency is not None:
+        attempts = exchange.attempts
+        if len(attempts) > 1:
+            upstream_s, last_s = self._earlier_attempts(attempts)
+        if overhead:
+            ticks = int((duration_s - upstream_s) * US_PER_S) if upstream_s is not None else ticks
+            if ticks < 0:
+                ticks = 0
+            cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
+            cells[overhead_sum] += ticks
+        if last_s is not None and provider_latency:
             ticks = int(last_s * US_PER_S)
-            cells[moves.provider_latency + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
-            cells[moves.provider_latency + PROVIDER_LATENCY.sum_cell] += ticks
+            cells[provider_latency + bisect_left(_LATENCY_BOUNDS, ticks)] += 1
+            cells[provider_latency_sum] += ticks
         ttft_s = exchange.ttft_s
         if ttft_s is not None:
             ticks = int(ttft_s * US_PER_S)
-            cells[moves.ttft + bisect_left(TTFT.bounds, ticks)] += 1
-            cells[moves.ttft + TTFT.sum_cell] += ticks
-        if usage is not None and moves.speed is not None:
-            # Of a stream: from its first token on, which the tokens after it took.
-            tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
-            took_s = last_s if ttft_s is None else duration_s - ttft_s
-            if tokens > 0 and took_s:
-                ticks = int(min(tokens * MILLI / max(took_s, 1e-6), _MAX_SPEED))
-                cells[moves.speed + bisect_left(SPEED.bounds, ticks)] += 1
-                cells[moves.speed + SPEED.sum_cell] += ticks
+            cells[ttft + bisect_left(_TTFT_BOUNDS, ticks)] += 1
+            cells[ttft_sum] += ticks
+        if usage is not None:
+            self._account(moves.spend, exchange, usage)
+            if speed:
+                # Of a stream: from its first token on, which the tokens after it took.
+                tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
+                took_s = last_s if ttft_s is None else duration_s - ttft_s
+                if tokens > 0 and took_s:
+                    pace = tokens * MILLI / (took_s if took_s > 1e-6 else 1e-6)
+                    ticks = int(pace) if pace < _MAX_SPEED else _MAX_SPEED
+                    cells[speed + bisect_left(_SPEED_BOUNDS, ticks)] += 1
+                    cells[speed_sum] += ticks
+        if cost:
+            _add_money(cells, moves.spend + COST, cost)
+        if saved > 0:
+            _add_money(cells, moves.spend + SAVED, saved)
         if exchange.warnings:
             for warning in exchange.warnings:
                 cells[self._rows.warning(warning)] += 1
@@ -258,25 +286,6 @@ class Metrics:
                 cells[rows.fallback(earlier.provider, later.provider)] += 1
         last_s = _took_s(attempts[-1])
         return total_s + last_s, last_s
-
-    def _moves_of(self, exchange: FinishedExchange) -> _Moves:
-        outcome = (
-            exchange.endpoint,
-            exchange.provider,
-            exchange.model,
-            exchange.status,
-            exchange.stream,
-            exchange.cache,
-            exchange.cache_tier,
-            exchange.error,
-            exchange.upstream_status,
-        )
-        moves = self._moves.get(outcome)
-        if moves is None:
-            moves = self._resolve(outcome)
-        if exchange.memo is not None:
-            exchange.memo["metrics"] = moves
-        return moves
 
     def cache_observer(self, tier: Literal["l1", "l2"], op: Literal["get", "set"]) -> Callable[[float], None]:
         """What is to be told of every such operation, in seconds. KeyError for a tier not given at construction."""
@@ -348,10 +357,14 @@ class Metrics:
         gauges = self._gauges.merged(self._peers() if self._peers is not None else [])
         return cache_counts(self._families, self._tiers, self._block.sums(), gauges)
 
-    def _resolve(self, outcome: Outcome) -> _Moves:
-        """The cells of an outcome that was not met before."""
-        endpoint, provider, model, status, stream, cache, tier, error, upstream_status = outcome
+    def _resolve(self, exchange: FinishedExchange, spends: bool) -> _Moves:
+        """The cells of exchanges of a kind that was not met before. `spends`: there are tokens or money to account."""
+        endpoint, provider, model = exchange.endpoint, exchange.provider, exchange.model
+        status, stream, error = exchange.status, exchange.stream, exchange.error
+        cache, tier = exchange.cache, exchange.cache_tier
         rows, families = self._rows, self._families
+        if spends and model is not None and rows.prove(provider, model):
+            self._forget()
         if error is None and status < 400 and model is not None and rows.prove(provider, model):
             self._forget()
         ended = ended_as(status, error)
@@ -376,82 +389,60 @@ class Metrics:
                 counters.append(rows.require(families.interruptions, "client"))
             elif error.value.fault == "upstream" and status < 400:
                 counters.append(rows.require(families.interruptions, "upstream"))
-        latency = None
+        latency = 0
         if cache in ("join", "stale"):
             pass  # what the provider took, or failed at, is the leader's, and counts once; or was no answer
         elif error is None:
             latency = rows.histogram(families.provider_latency, provider, model, "ok")
         elif error.value.fault == "upstream":
             latency = rows.histogram(families.provider_latency, provider, model, "error")
-            counters.append(rows.provider_error(provider, error.value.label, upstream_status))
+            counters.append(rows.provider_error(provider, error.value.label, exchange.upstream_status))
         answered = error is None and status < 400 and endpoint in COMPLETION_ENDPOINTS
-        moves = _Moves(
+        return _Moves(
             self._generation,
             tuple(counters),
-            rows.duration(endpoint, provider, status_class, shown_cache),
+            spend=rows.spend(provider, model) if spends else 0,
+            duration=rows.duration(endpoint, provider, status_class, shown_cache),
             # Who joined another's request waited for a provider, too, and nobody knows how long.
-            rows.require(families.overhead, shown_cache) if answered and cache != "join" else None,
-            latency,
-            rows.histogram(families.ttft, provider, model),
-            rows.histogram(families.speed, provider, model) if answered and cache != "join" else None,
+            overhead=rows.require(families.overhead, shown_cache) if answered and cache != "join" else 0,
+            provider_latency=latency,
+            ttft=rows.histogram(families.ttft, provider, model),
+            speed=rows.histogram(families.speed, provider, model) if answered and cache != "join" else 0,
         )
-        if len(self._moves) >= _MAX_KEPT_OUTCOMES:
-            self._moves.clear()
-        self._moves[outcome] = moves
-        return moves
 
     def _forget(self) -> None:
         """A model has got series of its own: what was worked out before may count it as `other`."""
-        self._moves.clear()
-        self._generation += 1
+        self._generation = object()
 
-    def _account(self, exchange: FinishedExchange, usage: TokenUsage | None) -> None:
-        """Tokens and money. The kinds of a prompt's tokens always add up to the prompt, whatever the provider says."""
-        provider, model = exchange.provider, exchange.model
-        row = self._spend.get((provider, model))
-        if row is None:
-            if model is not None and self._rows.prove(provider, model):
-                self._forget()
-            if len(self._spend) >= _MAX_KEPT_OUTCOMES:
-                self._spend.clear()
-            row = self._spend[provider, model] = self._rows.spend(provider, model)
+    def _account(self, row: int, exchange: FinishedExchange, usage: TokenUsage) -> None:
+        """Tokens, in a row of spend. The kinds of a prompt's tokens always add up to the prompt, whatever the provider
+        says."""
         cells = self._cells
-        if usage is not None:
-            # Spelled out where nothing is odd, which is always: making a tuple costs more than all the rest.
-            prompt, completion = usage.prompt_tokens, usage.completion_tokens
-            read, reasoning = usage.cache_read_tokens, usage.reasoning_tokens
-            written = usage.cache_write_tokens + usage.cache_write_1h_tokens
-            if not (
-                0 <= read <= prompt - written <= prompt < MOST_TOKENS and 0 <= reasoning <= completion < MOST_TOKENS
-            ):
-                prompt, read, written, completion, reasoning = tokens_of(usage)
-            try:
-                cells[row + PROMPT_UNCACHED] += prompt - read - written
-                cells[row + COMPLETION_TEXT] += completion - reasoning
-                if read:
-                    cells[row + PROMPT_READ] += read
-                if written:
-                    cells[row + PROMPT_WRITE] += written
-                if reasoning:
-                    cells[row + COMPLETION_REASONING] += reasoning
-            except ValueError:
-                pass  # full, after millions of requests that claimed as much as is believed
-            if usage.estimated:
-                told = usage.estimated is not Estimated.ALL
-                self._account_estimated(
-                    row, (0, 0, 0) if told else (prompt - read - written, read, written), completion
-                )
-                _add_money(cells, row + COST_ESTIMATED, exchange.cost_picodollars or 0)
-            effect = exchange.prompt_cache
-            if effect is not NO_EFFECT:
-                _add_money(cells, row + PROMPT_SAVED, effect.saved)
-                _add_money(cells, row + PROMPT_SURCHARGE, effect.surcharge)
-        cost = exchange.cost_picodollars
-        if cost:
-            _add_money(cells, row + COST, cost)
-        saved = exchange.saved_picodollars
-        if saved > 0:
-            _add_money(cells, row + SAVED, saved)
+        # Spelled out where nothing is odd, which is always: making a tuple costs more than all the rest.
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        read, reasoning = usage.cache_read_tokens, usage.reasoning_tokens
+        written = usage.cache_write_tokens + usage.cache_write_1h_tokens
+        if not (0 <= read <= prompt - written <= prompt < MOST_TOKENS and 0 <= reasoning <= completion < MOST_TOKENS):
+            prompt, read, written, completion, reasoning = tokens_of(usage)
+        try:
+            cells[row + PROMPT_UNCACHED] += prompt - read - written
+            cells[row + COMPLETION_TEXT] += completion - reasoning
+            if read:
+                cells[row + PROMPT_READ] += read
+            if written:
+                cells[row + PROMPT_WRITE] += written
+            if reasoning:
+                cells[row + COMPLETION_REASONING] += reasoning
+        except ValueError:
+            pass  # full, after millions of requests that claimed as much as is believed
+        if usage.estimated:
+            told = usage.estimated is not Estimated.ALL
+            self._account_estimated(row, (0, 0, 0) if told else (prompt - read - written, read, written), completion)
+            _add_money(cells, row + COST_ESTIMATED, exchange.cost_picodollars or 0)
+        effect = exchange.prompt_cache
+        if effect is not NO_EFFECT:
+            _add_money(cells, row + PROMPT_SAVED, effect.saved)
+            _add_money(cells, row + PROMPT_SURCHARGE, effect.surcharge)
 
     def _account_estimated(self, row: int, prompt: tuple[int, int, int], completion: int) -> None:
         """What of a request's tokens is an estimate, once more: the difference is what providers told."""
@@ -470,9 +461,9 @@ def _took_s(attempt: FinishedAttempt) -> float:
     return attempt.ended_s - attempt.started_s if attempt.ended_s is not None else 0.0
 
 
-def _block(families: Families, preset: Sequence[int], workers: int) -> SlotBlock:
+def _block(families: Families, preset: Sequence[int], workers: int, *, shared: bool) -> SlotBlock:
     cells = SPARE_CELLS + sum(1 + (key & WIDTH_MASK) for key in preset)
-    return SlotBlock(workers, cells, families.fingerprint())
+    return SlotBlock(workers, cells, families.fingerprint(), shared=shared)
 
 
 def _always_one() -> float:
@@ -481,9 +472,11 @@ def _always_one() -> float:
 
 def _add_money(cells: Cells, cell: int, picodollars: int) -> None:
     if picodollars > 0:
-        micros, rest = divmod(picodollars, PICODOLLARS_PER_CELL_UNIT)
+        micros = picodollars // PICODOLLARS_PER_CELL_UNIT
         try:
             cells[cell] += micros
         except ValueError:
             cells[cell] = _MAX_CELL
-        cells[cell + 1] += rest
+        rest = picodollars - micros * PICODOLLARS_PER_CELL_UNIT
+        if rest:
+            cells[cell + 1] += rest

@@ -18,7 +18,8 @@ overwritten.
 import mmap
 from collections.abc import Iterator
 
-Cells = memoryview
+Cells = memoryview | list[int]
+"""Of shared memory, or of a process that has no others: a list is counted in at half the price."""
 
 WIDTH_BITS = 8
 """The low bits of a key say how many cells follow it."""
@@ -73,10 +74,15 @@ class SlotBlock:
     Cells that were never touched cost address space, not memory.
     """
 
-    def __init__(self, slots: int, cells_per_slot: int, fingerprint: int) -> None:
+    def __init__(self, slots: int, cells_per_slot: int, fingerprint: int, *, shared: bool = True) -> None:
+        """`shared` False: for one process, which makes no others."""
+        self._fingerprint = fingerprint
+        self._slots: list[Cells]
+        if not shared:
+            self._slots = [[0] * cells_per_slot for _ in range(slots)]
+            return
         self._memory = mmap.mmap(-1, slots * cells_per_slot * _CELL_BYTES)
         cells = memoryview(self._memory).cast("q")
-        self._fingerprint = fingerprint
         self._slots = [cells[i * cells_per_slot : (i + 1) * cells_per_slot] for i in range(slots)]
 
     def slot(self, number: int) -> Slot:
@@ -89,7 +95,7 @@ class SlotBlock:
         for cells in self._slots:
             if cells[_FINGERPRINT] != self._fingerprint:
                 continue
-            values = cells[: cells[_USED]].tolist()
+            values = list(cells[: cells[_USED]])
             index = _HEADER
             while index < len(values):
                 key = values[index]
