@@ -5,6 +5,8 @@ import gc
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.canary_search"]
+
 settings.register_profile("busy machine", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("busy machine")
 

@@ -14,8 +14,10 @@ from starlette.routing import Mount
 from llm_edge_agent import asgi_app, handle_chat_completions, initialize_app_state
 from llm_edge_agent.asgi import ASGIApp, _unless_gone
 from llm_edge_agent.http.tasks import running_tasks
+from tests import canaries
+from tests.canaries import ALICE_KEY
 from tests.e2e.raw_client import Wire, connected, request_bytes, streamed_text
-from tests.e2e.running_gateway import ALICE_KEY, TENANTS, ask, bearer, eventually, gateway_config, running
+from tests.e2e.running_gateway import TENANTS, ask, bearer, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import (
     SSE_HEAD,
     Line,
@@ -58,7 +60,9 @@ async def hosted(app: Any, *, lifespan: Any = "on") -> AsyncIterator[Hosted]:
     serving = asyncio.ensure_future(server.serve())
     await eventually(lambda: server.started or serving.done(), 10.0)
     try:
-        yield Hosted(server.servers[0].sockets[0].getsockname()[1])
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Hosted(port)
+        await asyncio.to_thread(canaries.look_at_pages, port)
     finally:
         server.should_exit = True
         async with asyncio.timeout(20):

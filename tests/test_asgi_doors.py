@@ -9,11 +9,12 @@ import pytest
 from llm_edge_agent import asgi_app
 from llm_edge_agent.asgi import ASGIApp
 from llm_edge_agent.simulator import SimulatorSettings, start_simulator
+from tests.canaries import prompt
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import gateway_config
 from tests.test_asgi import Hosted, hosted
 
-ASKED = [{"role": "user", "content": "hi"}]
+ASKED = [{"role": "user", "content": prompt("hi")}]
 LEGACY = "gpt-legacy-completions"
 
 
@@ -32,9 +33,9 @@ async def host() -> AsyncIterator[Hosted]:
         ("/v1/chat/completions", {"model": "gpt-5.5", "messages": ASKED}, "data: [DONE]"),
         ("/v1/messages", {"model": "claude-sonnet-5", "max_tokens": 9, "messages": ASKED}, "event: message_stop"),
         ("/v1/messages", {"model": "gpt-5.5", "max_tokens": 9, "messages": ASKED}, "event: message_stop"),
-        ("/v1/responses", {"model": "gpt-5.5", "input": "hi"}, "event: response.completed"),
-        ("/v1/completions", {"model": f"openai/{LEGACY}", "prompt": "hi"}, "data: [DONE]"),
-        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "hi"}, None),
+        ("/v1/responses", {"model": "gpt-5.5", "input": prompt("hi")}, "event: response.completed"),
+        ("/v1/completions", {"model": f"openai/{LEGACY}", "prompt": prompt("hi")}, "data: [DONE]"),
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": prompt("hi")}, None),
         ("/v1/messages/count_tokens", {"model": "claude-sonnet-5", "messages": ASKED}, None),
         ("/v1/route/explain", {"model": "gpt-5.5", "messages": ASKED}, None),
     ],

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
+from tests import canaries
+from tests.canaries import OPENAI_KEY
 from tests.e2e.raw_client import connected, request_bytes
 from tests.e2e.running_gateway import RunningGateway, ask, gateway_config, running
 from tests.ports import free_port
@@ -45,6 +47,7 @@ async def run(name: str, folder: Path, **environment: str) -> str:
     )
     async with asyncio.timeout(PATIENCE_S):
         out, errors = await process.communicate()
+    canaries.look(canaries.LOG, f"of {name}", errors)
     assert process.returncode == 0, errors.decode()
     return out.decode()
 
@@ -86,9 +89,7 @@ async def test_curl(gateway: RunningGateway, tmp_path: Path) -> None:
 
 
 async def test_the_library(simulator: RunningSimulator, tmp_path: Path) -> None:
-    printed = await run(
-        "library_call.py", tmp_path, OPENAI_API_KEY="sk-of-a-test", OPENAI_BASE_URL=simulator.url_openai
-    )
+    printed = await run("library_call.py", tmp_path, OPENAI_API_KEY=OPENAI_KEY, OPENAI_BASE_URL=simulator.url_openai)
     assert printed.startswith("200 ")
     assert "data: [DONE]" in printed
     assert "spent:" in printed
@@ -103,7 +104,7 @@ async def test_a_starlette_application(simulator: RunningSimulator, tmp_path: Pa
         env={
             "PATH": os.environ["PATH"],
             "PORT": str(port),
-            "OPENAI_API_KEY": "sk-of-a-test",
+            "OPENAI_API_KEY": OPENAI_KEY,
             "OPENAI_BASE_URL": simulator.url_openai,
         },
     )

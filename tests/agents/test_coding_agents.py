@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import canaries
 from tests.cli.test_run import figures
 
 INSTALLED = Path(__file__).parent.parent.parent / ".agents" / "node_modules" / ".bin"
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.agents
 def behind_the_gateway(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     if shutil.which(command[0], path=PATH) is None:
         pytest.skip(f"{command[0]} is not installed")
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "llm_edge_agent", "run", "--mock", "--", *command],
         cwd=folder,
         env={
@@ -39,6 +40,8 @@ def behind_the_gateway(folder: Path, *command: str) -> subprocess.CompletedProce
         stdin=subprocess.DEVNULL,
         timeout=90,
     )
+    canaries.look(canaries.LOG, f"of run -- {command[0]}", done.stderr.encode())
+    return done
 
 
 def test_claude_code_answers(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The program as users start it: a process, its exit code, stdout and stderr."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,9 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-CANARY = "sk-canary-0123456789abcdef"
-"""A key that may appear nowhere in any output."""
+from tests import canaries
+from tests.canaries import ANTHROPIC_KEY, OPENAI_KEY
+
 START_S = 20.0
+ADDRESS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
+"""What a gateway says at its start."""
 
 
 def environment(home: Path, variables: Mapping[str, str]) -> dict[str, str]:
@@ -24,13 +28,15 @@ def command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "llm_edge_agent", *arguments]
 
 
-def check_clean(*texts: str) -> None:
-    for text in texts:
+def _check_clean(folder: Path, name: str, stdout: str, stderr: str) -> None:
+    """What a program printed, and what it left in its folder."""
+    for kind, text in ((canaries.OUTPUT, stdout), (canaries.LOG, stderr)):
         assert "Traceback" not in text, text
-        assert CANARY not in text, text
+        canaries.look(kind, f"of {name}", text.encode())
+    canaries.look_at_folder(folder)
 
 
-def call(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def call(folder: Path, *arguments: str, typed: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the program to its end in `folder`, with nothing in the environment but `variables`."""
     done = subprocess.run(
         command(arguments),
@@ -39,18 +45,18 @@ def call(folder: Path, *arguments: str, **variables: str) -> subprocess.Complete
         capture_output=True,
         text=True,
         timeout=60,
-        stdin=subprocess.DEVNULL,
+        input=typed or "",
     )
-    check_clean(done.stdout, done.stderr)
+    _check_clean(folder, " ".join(arguments[:2]), done.stdout, done.stderr)
     return done
 
 
 def keys(**more: str) -> dict[str, str]:
     """Both providers, at addresses where nobody is."""
     return {
-        "OPENAI_API_KEY": CANARY,
+        "OPENAI_API_KEY": OPENAI_KEY,
         "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
-        "ANTHROPIC_API_KEY": CANARY,
+        "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
         "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
         **more,
     }
@@ -97,7 +103,13 @@ class Program:
             time.sleep(0.02)
         raise AssertionError(f"{text!r} never appeared: {self.stdout}\n{self.stderr}")
 
+    def look_at_pages(self) -> None:
+        """Searches the pages of metrics and health of a gateway that runs."""
+        if (found := ADDRESS.search(self.stdout + self.stderr)) is not None:
+            canaries.look_at_pages(int(found[1]))
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.look_at_pages()
         self.process.send_signal(number)
         return self.process.wait(START_S)
 
@@ -109,6 +121,7 @@ def program(folder: Path, *arguments: str, **variables: str) -> Iterator[Program
         yield running
     finally:
         if running.process.poll() is None:
+            running.look_at_pages()
             running.process.kill()
         running.process.wait()
-    check_clean(running.stdout, running.stderr)
+    _check_clean(folder, " ".join(arguments[:2]), running.stdout, running.stderr)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.programs import CANARY, call, program
+from tests import canaries
+from tests.canaries import ADMIN_KEY, OPENAI_KEY, prompt
+from tests.cli.programs import call, program
 from tests.ports import free_port
-
-ADMIN_KEY = "sk-admin-0123456789abcdef"
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def served(folder: Path, **more: str) -> Iterator[dict[str, str]]:
     (folder / "gateway").mkdir()
     mock_port, port = free_port(), free_port()
     variables = {
-        "OPENAI_API_KEY": CANARY,
+        "OPENAI_API_KEY": OPENAI_KEY,
         "OPENAI_BASE_URL": f"http://127.0.0.1:{mock_port}/v1",
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -36,11 +36,11 @@ def served(folder: Path, **more: str) -> Iterator[dict[str, str]]:
             gateway.wait_for("listens on")
             yield variables
             assert gateway.stop() == 0
-    assert ADMIN_KEY not in gateway.stdout + gateway.stderr
 
 
+@pytest.mark.lets_out(canaries.OUTPUT, reason="it reads an answer out of the cache, which quotes the prompt")
 def test_a_cache_is_warmed_looked_into_and_purged(tmp_path: Path) -> None:
-    request = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "Hi"}]}
+    request = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": prompt("Hi")}]}
     other = {**request, "temperature": 0}
     records = [{"request": request}, {"request": request}, {"request": other}, {"request": request, "tenant": "b"}]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -66,7 +66,7 @@ def test_a_cache_is_warmed_looked_into_and_purged(tmp_path: Path) -> None:
 
 
 def test_a_purge_reaches_every_worker_within_a_second(tmp_path: Path) -> None:
-    request = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "Hi"}]}
+    request = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": prompt("Hi")}]}
     body = json.dumps(request).encode()
     with served(tmp_path, WORKERS="2") as variables:
 

@@ -1,12 +1,11 @@
 """`cache generate | cache simulate`, as a user runs them."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.programs import call, check_clean, command, environment
+from tests.cli.programs import call
 
 
 def generated(folder: Path, workload: str, requests: int) -> Path:
@@ -39,16 +38,7 @@ def test_a_log_becomes_a_table_json_and_a_drawing(tmp_path: Path) -> None:
 def test_it_reads_stdin_and_says_what_it_had_to_assume(tmp_path: Path) -> None:
     request = {"model": "gpt-5.4-mini", "messages": [{"role": "user", "content": "Hi"}]}
     log = "".join(json.dumps({"request": each}) + "\n" for each in (request, request, {"model": "x"}))
-    done = subprocess.run(
-        command(("cache", "simulate", "-", "--json")),
-        cwd=tmp_path,
-        env=environment(tmp_path, {}),
-        input=log,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    check_clean(done.stdout, done.stderr)
+    done = call(tmp_path, "cache", "simulate", "-", "--json", typed=log)
     assert done.returncode == 0
     assert json.loads(done.stdout)["repeats"]["hit_rate"] == 0.5
     assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["1", "2", "the"]

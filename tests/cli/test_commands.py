@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_edge_agent.version import __version__
+from tests.canaries import OPENAI_KEY
 from tests.cli.programs import call, environment
 
 LOADED_BY_VERSION = """
@@ -82,7 +83,7 @@ def test_no_providers(tmp_path: Path, command: str) -> None:
 
 
 def test_every_problem_of_a_configuration_has_a_line(tmp_path: Path) -> None:
-    done = call(tmp_path, "check-config", PORT="x", METRICS_PORT="y", OPENAI_API_KEY="sk-x")
+    done = call(tmp_path, "check-config", PORT="x", METRICS_PORT="y", OPENAI_API_KEY=OPENAI_KEY)
     assert done.returncode == 2
     assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
         ["Error", " PORT"],
@@ -96,7 +97,7 @@ def test_every_problem_of_a_configuration_has_a_line(tmp_path: Path) -> None:
 def test_a_bad_file_is_a_configuration_error(tmp_path: Path, content: str | None, complaint: str) -> None:
     if content is not None:
         (tmp_path / "llm.yaml").write_text(content)
-    done = call(tmp_path, "--config", "llm.yaml", "serve", OPENAI_API_KEY="sk-x")
+    done = call(tmp_path, "--config", "llm.yaml", "serve", OPENAI_API_KEY=OPENAI_KEY)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert all(line.startswith("Error: ") for line in done.stderr.splitlines())
@@ -104,7 +105,7 @@ def test_a_bad_file_is_a_configuration_error(tmp_path: Path, content: str | None
 
 def test_a_certificate_file_without_certificates_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("nothing here")
-    done = call(tmp_path, "serve", OPENAI_API_KEY="sk-x", SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    done = call(tmp_path, "serve", OPENAI_API_KEY=OPENAI_KEY, SSL_CERT_FILE=str(tmp_path / "none.pem"))
     assert done.returncode == 2
     assert "SSL_CERT_FILE" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -14,6 +14,7 @@ from llm_edge_agent.cli import inprocess
 from llm_edge_agent.cli.commands import application
 from llm_edge_agent.config import AppConfig, CacheConfig
 from llm_edge_agent.simulator import RunningSimulator
+from tests.canaries import CLIENT_KEY, prompt
 from tests.cli.programs import call, keys, program
 
 
@@ -42,8 +43,10 @@ def test_keep_leaves_it_running(tmp_path: Path) -> None:
         found = re.search(r'base_url="(http://127\.0\.0\.1:\d+/v1)"', shown.wait_for("print(answer"))
         assert found is not None
         assert f"curl -s {found[1]}/chat/completions" in shown.stdout
-        with openai.OpenAI(base_url=found[1], api_key="any", max_retries=0, timeout=20) as sdk:
-            answer = sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": "Hello!"}])
+        with openai.OpenAI(base_url=found[1], api_key=CLIENT_KEY, max_retries=0, timeout=20) as sdk:
+            answer = sdk.chat.completions.create(
+                model="gpt-5.5", messages=[{"role": "user", "content": prompt("Hello!")}]
+            )
         assert answer.choices[0].message.content
         assert shown.stop(signal.SIGINT) == 0
 

@@ -13,19 +13,20 @@ from llm_edge_agent.config import AppConfig, GatewayKey, ProviderConfig, Secret
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.data import model_document
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
-from tests.cli.programs import CANARY, call, keys, program, taken_port
+from tests.canaries import OPENAI_KEY
+from tests.cli.programs import call, keys, program, taken_port
 from tests.cli.test_mock import FAST, base_urls
 from tests.ports import free_port
 
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[RunningSimulator]:
-    running = await start_simulator(SimulatorSettings(api_keys=(CANARY,), leak_key=True))
+    running = await start_simulator(SimulatorSettings(api_keys=(OPENAI_KEY,), leak_key=True))
     yield running
     await running.stop()
 
 
-def config_for(simulator: RunningSimulator, key: str = CANARY) -> AppConfig:
+def config_for(simulator: RunningSimulator, key: str = OPENAI_KEY) -> AppConfig:
     return AppConfig(
         host="127.0.0.1",
         port=free_port(),
@@ -46,7 +47,7 @@ def config_for(simulator: RunningSimulator, key: str = CANARY) -> AppConfig:
 async def problems(config: AppConfig) -> list[Finding]:
     findings = await examine(config)
     for finding in findings:
-        assert CANARY not in repr(finding)
+        assert OPENAI_KEY not in repr(finding)
         assert finding.verdict == "ok" or finding.advice or finding.subject == "configuration"
     return [finding for finding in findings if finding.verdict != "ok"]
 
@@ -67,7 +68,7 @@ async def test_all_is_well(simulator: RunningSimulator) -> None:
 
 
 async def test_a_refused_key_names_its_variable(simulator: RunningSimulator) -> None:
-    found = await problems(config_for(simulator, "wrong-" + CANARY[:5]))
+    found = await problems(config_for(simulator, "wrong-" + OPENAI_KEY[:5]))
     assert [(each.subject, each.check, each.verdict) for each in found] == [
         ("openai", "key", "problem"),
         ("anthropic", "key", "problem"),
@@ -95,7 +96,7 @@ async def test_how_far_a_call_came(simulator: RunningSimulator, base_url: str, c
 
 async def test_a_proxy_that_is_not_there(simulator: RunningSimulator) -> None:
     config = with_base_url(config_for(simulator), "openai", "https://provider.test/v1")
-    (found,) = await problems(replace(config, https_proxy=Secret(f"http://user:{CANARY}@127.0.0.1:{free_port()}")))
+    (found,) = await problems(replace(config, https_proxy=Secret(f"http://user:{OPENAI_KEY}@127.0.0.1:{free_port()}")))
     assert (found.subject, found.check) == ("openai", "connection")
     assert "HTTPS_PROXY" in found.advice
 

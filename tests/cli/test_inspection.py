@@ -11,7 +11,8 @@ import yaml
 from llm_edge_agent.config import AppConfig
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.data import model_document
-from tests.cli.programs import CANARY, call, keys, program
+from tests.canaries import OPENAI_KEY
+from tests.cli.programs import call, keys, program
 from tests.ports import free_port
 
 YAML = """
@@ -87,7 +88,7 @@ def test_models_in_a_pipe_are_lines_of_fields(tmp_path: Path) -> None:
 
 
 def test_models_follow_the_configuration_file(tmp_path: Path) -> None:
-    (tmp_path / "gateway.yaml").write_text(YAML % (MODEL, CANARY, CANARY))
+    (tmp_path / "gateway.yaml").write_text(YAML % (MODEL, OPENAI_KEY, OPENAI_KEY))
     done = call(tmp_path, "--config", "gateway.yaml", "models", "--json")
     (known,) = [model for model in json.loads(done.stdout) if model["id"] == MODEL]
     assert known["status"] == "deprecated"
@@ -102,8 +103,8 @@ def test_check_config_says_ok(tmp_path: Path) -> None:
 
 
 def test_check_config_prints_what_rules_without_secrets(tmp_path: Path) -> None:
-    (tmp_path / "gateway.yaml").write_text(YAML % (MODEL, CANARY, CANARY))
-    variables = {"API_KEYS": f"team={CANARY}", "HTTPS_PROXY": f"http://user:{CANARY}@127.0.0.1:1"}
+    (tmp_path / "gateway.yaml").write_text(YAML % (MODEL, OPENAI_KEY, OPENAI_KEY))
+    variables = {"API_KEYS": f"team={OPENAI_KEY}", "HTTPS_PROXY": f"http://user:{OPENAI_KEY}@127.0.0.1:1"}
     arguments = ("--config", "gateway.yaml", "check-config", "--print")
     plain = call(tmp_path, *arguments, **variables)
     document = call(tmp_path, *arguments, "--json", **variables)

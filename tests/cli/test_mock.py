@@ -8,6 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from tests.canaries import prompt
 from tests.cli.programs import call, program, taken_port
 
 FAST = ("--latency", "0", "--tokens-per-second", "0")
@@ -24,7 +25,7 @@ def test_prints_its_urls_answers_and_ends(tmp_path: Path, number: signal.Signals
         assert urls["OPENAI_BASE_URL"] == urls["ANTHROPIC_BASE_URL"] + "/v1"
         with openai.OpenAI(base_url=urls["OPENAI_BASE_URL"], api_key="any", max_retries=0, timeout=20) as sdk:
             answer = sdk.chat.completions.create(
-                model="gpt-5.5", messages=[{"role": "user", "content": "What is the capital of France?"}]
+                model="gpt-5.5", messages=[{"role": "user", "content": prompt("What is the capital of France?")}]
             )
         assert "Paris" in str(answer.choices[0].message.content)
         assert simulator.stop(number) == 0
@@ -37,7 +38,7 @@ def test_fails_as_often_as_told(tmp_path: Path) -> None:
             openai.OpenAI(base_url=urls["OPENAI_BASE_URL"], api_key="any", max_retries=0, timeout=20) as sdk,
             pytest.raises(openai.APIStatusError) as caught,
         ):
-            sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": "Hello"}])
+            sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": prompt("Hello")}])
         assert caught.value.status_code in (429, 500, 503)
         assert simulator.stop() == 0
 
@@ -46,7 +47,7 @@ def test_records_and_serves_further_models_when_told(tmp_path: Path) -> None:
     with program(tmp_path, "mock", "--port", "0", "--record", "--model", "own-model", *FAST) as simulator:
         urls = base_urls(simulator.wait_for("ANTHROPIC_BASE_URL="))
         with openai.OpenAI(base_url=urls["OPENAI_BASE_URL"], api_key="any", max_retries=0, timeout=20) as sdk:
-            sdk.chat.completions.create(model="own-model", messages=[{"role": "user", "content": "Hello"}])
+            sdk.chat.completions.create(model="own-model", messages=[{"role": "user", "content": prompt("Hello")}])
         with urllib.request.urlopen(f"{urls['ANTHROPIC_BASE_URL']}/simulator/billing", timeout=5) as shown:
             assert [bill["model"] for bill in json.load(shown)["billed"]] == ["own-model"]
         assert simulator.stop() == 0

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.canaries import prompt
 from tests.cli.programs import call, keys
 
 GROUPS = """
@@ -11,7 +12,7 @@ groups:
     strategy: cost
     deployments: [openai/gpt-5.5, anthropic/claude-haiku-5-5]
 """
-BODY = {"model": "smart", "messages": [{"role": "user", "content": "hi"}]}
+BODY = {"model": "smart", "messages": [{"role": "user", "content": prompt("hi")}]}
 
 
 @pytest.fixture

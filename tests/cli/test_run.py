@@ -1,28 +1,27 @@
 """`run`: an unchanged program behind a gateway of its own."""
 
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.programs import CANARY, call, keys, program
+from tests.canaries import CLIENT_KEY, OPENAI_KEY, prompt
+from tests.cli.programs import call, keys, program
 from tests.cli.test_mock import FAST, base_urls
 
 WITH_ITS_OWN_KEY = f"""
 import openai
-with openai.OpenAI(max_retries=0, timeout=20, api_key="{CANARY}") as sdk:
-    sdk.chat.completions.create(model="gpt-5.5", messages=[{{"role": "user", "content": "Hello"}}])
+with openai.OpenAI(max_retries=0, timeout=20, api_key="{OPENAI_KEY}") as sdk:
+    sdk.chat.completions.create(model="gpt-5.5", messages=[{{"role": "user", "content": "{prompt("Hello")}"}}])
 """
 
-TWICE = """
+TWICE = f"""
 import openai
 with openai.OpenAI(max_retries=0, timeout=20) as sdk:
     for _ in range(2):
         answer = sdk.chat.completions.create(
-            model="gpt-5.5", messages=[{"role": "user", "content": "What is the capital of France?"}]
+            model="gpt-5.5", messages=[{{"role": "user", "content": "{prompt("What is the capital of France?")}"}}]
         )
         print(answer.choices[0].message.content, answer.metadata["cached"])
 """
@@ -49,7 +48,7 @@ def test_the_providers_of_the_environment_are_used(tmp_path: Path) -> None:
     (tmp_path / "mock").mkdir()
     with program(tmp_path / "mock", "mock", "--port", "0", *FAST) as simulator:
         urls = base_urls(simulator.wait_for("ANTHROPIC_BASE_URL="))
-        variables = keys(**urls, API_KEYS="team=gateway-key", PORT="1", METRICS_PORT="2")
+        variables = keys(**urls, API_KEYS=f"team={CLIENT_KEY}", PORT="1", METRICS_PORT="2")
         done = call(tmp_path, "run", "--", sys.executable, "-c", TWICE, **variables)
         hard_coded = call(tmp_path, "run", "--", sys.executable, "-c", WITH_ITS_OWN_KEY, **variables)
     assert (done.returncode, hard_coded.returncode) == (0, 0)
@@ -124,11 +123,12 @@ for key in ("guessed", "simulated-key", os.environ["OPENAI_API_KEY"]):
 """
 
 
-FAILS = """
+FAILS = f"""
 import openai
 with openai.OpenAI(max_retries=0, timeout=20) as sdk:
     try:
-        sdk.chat.completions.create(model="gpt-5.5", messages=[{"role": "user", "content": "[[sim: status=500]]"}])
+        text = "{prompt("[[sim: status=500]]")}"
+        sdk.chat.completions.create(model="gpt-5.5", messages=[{{"role": "user", "content": text}}])
     except openai.InternalServerError as error:
         print("failed")
 """
@@ -148,7 +148,7 @@ def test_the_terminal_is_the_childs_also_where_requests_fail(tmp_path: Path) -> 
 
 
 def test_nobody_else_on_the_machine_may_use_it(tmp_path: Path) -> None:
-    done = call(tmp_path, "run", "--mock", "--", sys.executable, "-c", STRANGER, OPENAI_API_KEY=CANARY)
+    done = call(tmp_path, "run", "--mock", "--", sys.executable, "-c", STRANGER, OPENAI_API_KEY=OPENAI_KEY)
     assert (done.returncode, done.stdout.split()) == (0, ["401", "401", "200"])
 
 
@@ -159,13 +159,5 @@ def test_a_proxy_of_the_child_is_passed_by(tmp_path: Path) -> None:
 
 
 def test_stdin_is_the_childs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "llm_edge_agent", "run", "--mock", "cat"],
-        input="through",
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=dict(os.environ),
-        timeout=30,
-    )
+    done = call(tmp_path, "run", "--mock", "cat", typed="through")
     assert (done.returncode, done.stdout) == (0, "through")

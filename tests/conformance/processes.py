@@ -21,8 +21,10 @@ from typing import Any
 
 import pytest
 
+from tests import canaries
+from tests.canaries import ANTHROPIC_KEY, CLIENT_KEY, OPENAI_KEY
+
 UPSTREAM_TIMEOUT_S = 2
-GATEWAY_KEY = "gateway-key"
 STRAIGHT = os.environ.get("CONFORMANCE_TARGET", "gateway") == "simulator"
 through_the_gateway = pytest.mark.skipif(STRAIGHT, reason="about the gateway itself")
 
@@ -93,8 +95,14 @@ def process(arguments: list[str], port: int, folder: Path, **environment: str) -
             pytest.fail(f"{arguments[0]} did not start: {(folder / f'{arguments[0]}.log').read_text()}")
         yield
     finally:
+        if arguments == ["serve"]:
+            canaries.look_at_pages(port, CLIENT_KEY)
         child.terminate()
         child.wait(20)
+    if arguments == ["serve"]:
+        assert '"event":"request"' in (folder / "serve.log").read_text()
+        canaries.look_at_log(folder / "serve.log")
+        canaries.look_at_folder(folder)
 
 
 @contextmanager
@@ -107,10 +115,11 @@ def gateway_before_simulator(folder: Path, **settings: str) -> Iterator[Running]
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "METRICS_PORT": "0",
-        "API_KEYS": f"conformance={GATEWAY_KEY}",
-        "OPENAI_API_KEY": "sk-upstream-openai",
+        "LEDGER_PATH": str(folder / "ledger.sqlite"),
+        "API_KEYS": f"conformance={CLIENT_KEY}",
+        "OPENAI_API_KEY": OPENAI_KEY,
         "OPENAI_BASE_URL": f"{simulator_url}/v1",
-        "ANTHROPIC_API_KEY": "sk-ant-upstream",
+        "ANTHROPIC_API_KEY": ANTHROPIC_KEY,
         "ANTHROPIC_BASE_URL": simulator_url,
         "UPSTREAM_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),
         "STREAM_IDLE_TIMEOUT_SECONDS": str(UPSTREAM_TIMEOUT_S),

@@ -8,7 +8,10 @@ import pytest
 import uvloop
 
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
+from tests.canaries import CLIENT_KEY, overhear
 from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, gateway_config, running
+
+overhear(openai)
 
 ALIASES = {"fast": MODEL, "team/clever": CLAUDE, "forced": f"openai/{MODEL}"}
 
@@ -37,5 +40,5 @@ async def gateway(simulator: RunningSimulator) -> AsyncIterator[RunningGateway]:
 @pytest.fixture
 async def client(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
     """The real SDK, as a user has it, but that it does not retry."""
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="anything", max_retries=0) as found:
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0) as found:
         yield found

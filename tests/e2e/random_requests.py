@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tests.canaries import prompt
+
 Outcome = Literal["whole", "repeated", "uncounted", "refused", "broken", "cut", "gone"]
 """whole: answered to the end. repeated: a whole one again, by the provider or by the gateway itself. uncounted:
 answered, and costs nothing. refused: an error, and costs nothing. broken: the provider fails in the middle of a stream.
@@ -80,13 +82,13 @@ class Requests:
 
     def _text(self, outcome: Outcome, provider: str) -> str:
         if outcome == "refused":
-            return f"[[sim: status={self._rng.choice(_REFUSALS[provider])}]]"
+            return prompt(f"[[sim: status={self._rng.choice(_REFUSALS[provider])}]]")
         broken = f"[[sim: tokens=40, fail_after={CUT_AFTER}, mode={self._rng.choice(_FAILURES)}]]"
         script = {"cut": _CUT, "gone": _GONE, "broken": broken}.get(outcome, "")
         words = self._rng.choice(("What is the capital of France?", "Tell me about tea.", "call get_weather for Oslo"))
         if outcome in _TORN:  # text is what it is torn in
             words = "Tell me about rivers."
-        return f"{script} {words} ({self._made})".strip()
+        return prompt(f"{script} {words} ({self._made})")
 
     def _stream(self, outcome: Outcome) -> bool:
         return outcome in _TORN or self._rng.random() < 0.5

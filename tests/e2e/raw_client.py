@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests import canaries
+
 _RESET = struct.pack("ii", 1, 0)
 PATIENCE_S = 30.0
 """How long a test waits for bytes before the silence itself is the failure."""
@@ -150,6 +152,11 @@ class Wire:
 
     async def answer(self, *, bodyless: bool = False) -> Answer:
         """The next reply as a whole. A body that breaks off gives `whole` False."""
+        found = await self._answer(bodyless)
+        canaries.look_at_answer(found.status, found.headers, found.body)
+        return found
+
+    async def _answer(self, bodyless: bool) -> Answer:
         status, headers = await self.head()
         if bodyless or status in (204, 304):
             return Answer(status, headers, b"")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,16 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from llm_edge_agent.app import AppState, initialize_app_state
 from llm_edge_agent.config import AppConfig, GatewayKey, ProviderConfig, Secret, ServerLimits
 from llm_edge_agent.serving import GatewayServer
+from tests import canaries
+from tests.canaries import ALICE_KEY, ANTHROPIC_KEY, BOB_KEY, OPENAI_KEY, prompt
 from tests.e2e.raw_client import Answer, Wire, connected, request_bytes
-from tests.e2e.scripted_upstream import ANSWER_CANARY
-
-OPENAI_KEY = "sk-canary-openai-4f1c9b7e2d"
-ANTHROPIC_KEY = "sk-ant-canary-8a53d0e6b1"
-ALICE_KEY = "canary-gateway-key-of-alice-51c3"
-BOB_KEY = "canary-gateway-key-of-bob-9e07"
-CANARY_KEYS = (OPENAI_KEY, ANTHROPIC_KEY, ALICE_KEY, BOB_KEY)
-PROMPT_CANARY = "canary-of-the-prompt-77ab"
-CANARY_TEXTS = (PROMPT_CANARY, ANSWER_CANARY)
 
 MODEL = "gpt-4o-mini"
 CLAUDE = "claude-haiku-5-5"
@@ -39,9 +33,9 @@ def gateway_key(tenant: str, key: str) -> GatewayKey:
 TENANTS = (gateway_key("alice", ALICE_KEY), gateway_key("bob", BOB_KEY))
 
 
-def ask(text: str = PROMPT_CANARY, **members: Any) -> bytes:
-    """The body of a chat completion request."""
-    return json.dumps({"model": MODEL, "messages": [{"role": "user", "content": text}], **members}).encode()
+def ask(text: str = "", **members: Any) -> bytes:
+    """The body of a chat completion request, its text a canary."""
+    return json.dumps({"model": MODEL, "messages": [{"role": "user", "content": prompt(text)}], **members}).encode()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -151,21 +145,30 @@ def stderr_into(path: str) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def running(config: AppConfig, log_path: str | None = None) -> AsyncIterator[RunningGateway]:
-    """Starts a gateway and stops it, without grace, in the end."""
-    handle, own_path = tempfile.mkstemp(prefix="gateway-log-")
-    os.close(handle)
-    path = log_path or own_path
-    try:
+    """Starts a gateway, with a ledger, and stops it, without grace, in the end. Then what it let out is searched."""
+    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
+        path = log_path or f"{folder}/gateway.log"
+        ledger_path = config.ledger_path or f"{folder}/ledger"
         with stderr_into(path):
-            state = await initialize_app_state(config)
-        server = GatewayServer(state)
+            state = await initialize_app_state(replace(config, ledger_path=ledger_path))
+        gateway = RunningGateway(state, GatewayServer(state), path)
         try:
-            await server.start()
-            yield RunningGateway(state, server, path)
+            await gateway.server.start()
+            yield gateway
         finally:
-            await server.stop(0)
-    finally:
-        os.unlink(own_path)
+            await gateway.server.stop(0)
+            canaries.look_at_ledger(Path(ledger_path))
+            _search(gateway)
+
+
+def _search(gateway: RunningGateway) -> None:
+    """Everything else that a gateway let out, once it is closed."""
+    state = gateway.state
+    canaries.look_at_log(Path(gateway.log_path))
+    for accept in (None, "application/openmetrics-text"):
+        canaries.look(canaries.METRICS, "of a closed gateway", state.metrics.render(accept)[0])
+    canaries.look(canaries.HEALTH, "of a closed gateway", json.dumps(state.admin.health()).encode())
+    canaries.look(canaries.ANSWER, "to all clients", gateway.sent)
 
 
 async def eventually(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:

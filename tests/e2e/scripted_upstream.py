@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.canaries import ANSWER_CANARY
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends RST."""
 
@@ -169,8 +171,6 @@ async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 
 # Answers.
-
-ANSWER_CANARY = "canary-of-the-answer-e41f"
 
 
 def head(status: int = 200, *lines: str, content_type: str = "application/json") -> bytes:

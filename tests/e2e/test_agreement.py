@@ -14,19 +14,10 @@ from typing import Any
 from llm_edge_agent.core.pricing import usd
 from llm_edge_agent.simulator import SimulatorSettings, start_simulator
 from llm_edge_agent.telemetry.usage import Sums, read_usage
+from tests.canaries import ALICE_KEY, BOB_KEY, CANARY_TEXTS
 from tests.e2e.random_requests import CUT_AFTER, Asked, Requests
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    BOB_KEY,
-    CANARY_TEXTS,
-    TENANTS,
-    RunningGateway,
-    bearer,
-    eventually,
-    gateway_config,
-    running,
-)
+from tests.e2e.running_gateway import TENANTS, RunningGateway, bearer, eventually, gateway_config, running
 from tests.e2e.test_accounting import PIECE
 
 REQUESTS = 5_000

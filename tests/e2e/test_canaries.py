@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from llm_edge_agent.config import OtelConfig
+from tests.canaries import ALICE_KEY, BOB_KEY, CANARY_KEYS, CANARY_TEXTS, PROMPT_CANARY
+from tests.e2e.collector import Collector
 from tests.e2e.raw_client import Answer, request_bytes
 from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    BOB_KEY,
-    CANARY_KEYS,
-    CANARY_TEXTS,
     CLAUDE,
     MODEL,
-    PROMPT_CANARY,
     TENANTS,
     RunningGateway,
     ask,
@@ -36,7 +33,6 @@ from tests.e2e.scripted_upstream import (
     scripted,
     whole_stream,
 )
-from tests.e2e.test_traces import Collector
 
 MESSAGE = {
     "id": "msg_1",

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
+from tests.canaries import ALICE_KEY, BOB_KEY, prompt
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import ALICE_KEY, BOB_KEY, CLAUDE, MODEL, TENANTS, ask, bearer, gateway_config, running
+from tests.e2e.running_gateway import CLAUDE, MODEL, TENANTS, ask, bearer, gateway_config, running
 from tests.e2e.scripted_upstream import completion, either, reply, scripted, whole_stream
 
 GROUP = GroupConfig(
@@ -52,7 +53,7 @@ async def test_explain_tells_all_and_calls_nobody(tmp_path: Path) -> None:
             assert (await explain(b"{"))[0] == 400
             assert (await explain(ask(model="nobody")))[0] == 404
             assert (await explain(ask(), query="?endpoint=poems"))[1]["error"]["param"] == "endpoint"
-            messages = {"model": CLAUDE, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+            messages = {"model": CLAUDE, "max_tokens": 5, "messages": [{"role": "user", "content": prompt("hi")}]}
             status, told = await explain(json.dumps(messages).encode(), query="?endpoint=messages")
             assert (status, told["order"]) == (200, [f"anthropic/{CLAUDE}"])
             assert (await explain(ask(), "wrong"))[0] == 401

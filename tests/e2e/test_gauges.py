@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+from tests.canaries import prompt
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import CLAUDE, ask, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import completion, hang, reply, says, scripted
@@ -15,7 +16,7 @@ async def test_what_is_in_flight_is_told_by_endpoint_and_provider() -> None:
         scripted(hang) as anthropic,
         running(gateway_config(openai.url, anthropic.url)) as gateway,
     ):
-        embedding = json.dumps({"model": "text-embedding-3-small", "input": "tea"}).encode()
+        embedding = json.dumps({"model": "text-embedding-3-small", "input": prompt("tea")}).encode()
         requests = (
             request_bytes(ask()),
             request_bytes(ask("another")),

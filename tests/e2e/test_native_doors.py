@@ -10,6 +10,7 @@ import pytest
 
 from llm_edge_agent.config import Secret, ServerLimits
 from llm_edge_agent.gateway import relay
+from tests.canaries import ALICE_KEY, ANTHROPIC_KEY, BOB_KEY, OPENAI_KEY, PROMPT_CANARY, key_of
 from tests.dialects.native_samples import (
     COMPLETION,
     MESSAGE,
@@ -22,19 +23,7 @@ from tests.dialects.native_samples import (
     response_events,
 )
 from tests.e2e.raw_client import Answer, request_bytes
-from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    ANTHROPIC_KEY,
-    BOB_KEY,
-    CLAUDE,
-    MODEL,
-    OPENAI_KEY,
-    TENANTS,
-    RunningGateway,
-    eventually,
-    gateway_config,
-    running,
-)
+from tests.e2e.running_gateway import CLAUDE, MODEL, TENANTS, RunningGateway, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import (
     SSE_HEAD,
     Script,
@@ -95,17 +84,24 @@ DOORS = {
         message_events(),
     ),
     "responses": Door(
-        "/v1/responses", "/v1/responses", MODEL, '"store":false,"input":"hi"', pretty(RESPONSE), response_events()
+        "/v1/responses",
+        "/v1/responses",
+        MODEL,
+        f'"store":false,"input":"{PROMPT_CANARY}"',
+        pretty(RESPONSE),
+        response_events(),
     ),
     "completions": Door(
         "/v1/completions",
         "/v1/completions",
         "gpt-3.5-turbo-instruct",
-        '"n":2,"prompt":"hi","stream_options":{"include_usage":true}',
+        f'"n":2,"prompt":"{PROMPT_CANARY}","stream_options":{{"include_usage":true}}',
         pretty(COMPLETION),
         completion_events(),
     ),
-    "embeddings": Door("/v1/embeddings", "/v1/embeddings", EMBEDDING_MODEL, '"input":"hi"', EMBEDDINGS, []),
+    "embeddings": Door(
+        "/v1/embeddings", "/v1/embeddings", EMBEDDING_MODEL, f'"input":"{PROMPT_CANARY}"', EMBEDDINGS, []
+    ),
     "count_tokens": Door(
         "/v1/messages/count_tokens",
         "/v1/messages/count_tokens",
@@ -309,7 +305,7 @@ async def test_what_is_not_handed_through_is_told_in_our_words(status: int, cont
         assert content not in answer.body
 
 
-UGLY_KEY = 'no-usual/"shape"-of-a-key'
+UGLY_KEY = f'no-usual/"shape"-of-a-{key_of("provider")}'
 
 
 @doors

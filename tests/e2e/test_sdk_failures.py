@@ -6,6 +6,7 @@ import openai
 import pytest
 
 from llm_edge_agent.simulator import RunningSimulator
+from tests.canaries import CLIENT_KEY, prompt
 from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, eventually
 
 CLASSES: list[tuple[str, type[openai.APIStatusError], int, str | None]] = [
@@ -83,14 +84,16 @@ async def test_a_timeout_of_the_client_stops_generation(
 ) -> None:
     with pytest.raises(openai.APITimeoutError):
         await client.with_options(timeout=0.3).chat.completions.create(
-            model=MODEL, messages=[{"role": "user", "content": "[[sim: latency=30]] slow"}]
+            model=MODEL, messages=[{"role": "user", "content": prompt("[[sim: latency=30]] slow")}]
         )
     await eventually(lambda: simulator.simulator.requests[-1].aborted, 5.0)
 
 
 async def test_a_cancelled_task_stops_generation(client: openai.AsyncOpenAI, simulator: RunningSimulator) -> None:
     asking = asyncio.ensure_future(
-        client.chat.completions.create(model=CLAUDE, messages=[{"role": "user", "content": "[[sim: latency=30]] slow"}])
+        client.chat.completions.create(
+            model=CLAUDE, messages=[{"role": "user", "content": prompt("[[sim: latency=30]] slow")}]
+        )
     )
     await eventually(lambda: len(simulator.simulator.requests) == 1)
     asking.cancel()
@@ -101,9 +104,9 @@ async def test_the_sdks_own_retry_is_answered_once_the_provider_is_well(
     gateway: RunningGateway, simulator: RunningSimulator
 ) -> None:
     """The gateway repeats nothing by itself here: each call of the SDK is one call of the provider."""
-    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="x", max_retries=1) as client:
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=1) as client:
         with pytest.raises(openai.InternalServerError):
             await client.chat.completions.create(
-                model=MODEL, messages=[{"role": "user", "content": "[[sim: status=500]] no"}]
+                model=MODEL, messages=[{"role": "user", "content": prompt("[[sim: status=500]] no")}]
             )
     assert len(simulator.simulator.requests) == 2

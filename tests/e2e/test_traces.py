@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gzip
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,28 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from llm_edge_agent.config import OtelConfig, ProviderConfig, Secret
 from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
 from llm_edge_agent.core.tracing import SamplerName
+from tests import canaries
+from tests.canaries import CANARY_KEYS, CANARY_TEXTS, PROMPT_CANARY, key_of, prompt
+from tests.e2e.collector import Collector
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import (
-    CANARY_KEYS,
-    CANARY_TEXTS,
-    MODEL,
-    PROMPT_CANARY,
-    RunningGateway,
-    ask,
-    eventually,
-    gateway_config,
-    running,
-)
+from tests.e2e.running_gateway import MODEL, RunningGateway, ask, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import (
-    Line,
-    Received,
     completion,
     either,
     failure,
@@ -45,40 +33,6 @@ from tests.telemetry.test_spans import attributes
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01", "tracestate": "vendor=1"}
 ANSWERS = either(reply(completion()), whole_stream())
-
-
-class Collector:
-    """An OTLP receiver over HTTP."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.resources: list[dict[str, Any]] = []
-        self.metrics: list[ExportMetricsServiceRequest] = []
-        self.requests: list[Received] = []
-        self.bodies: list[bytes] = []
-
-    async def script(self, line: Line) -> None:
-        request = line.request
-        self.requests.append(request)
-        body = request.body
-        if request.headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.bodies.append(body)
-        if request.target == "/v1/traces":
-            message = ExportTraceServiceRequest.FromString(body)
-            for resource in message.resource_spans:
-                self.resources.append(attributes(list(resource.resource.attributes)))
-                for scope in resource.scope_spans:
-                    assert scope.scope.name == "llm_edge_agent"
-                    self.spans.extend(scope.spans)
-        else:
-            assert request.target == "/v1/metrics"
-            self.metrics.append(ExportMetricsServiceRequest.FromString(body))
-        await line.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-
-    def of(self, name: str) -> Span:
-        (found,) = [span for span in self.spans if span.name == name]
-        return found
 
 
 @contextlib.asynccontextmanager
@@ -173,6 +127,7 @@ async def test_neither_prompts_nor_answers_nor_keys_leave(tmp_path: Path) -> Non
                 assert canary.encode() not in body
 
 
+@pytest.mark.lets_out(canaries.SPANS, reason="it puts content capture on")
 async def test_content_goes_out_where_it_is_wanted(tmp_path: Path) -> None:
     async with traced_gateway(tmp_path, ANSWERS, capture_content=True) as (gateway, collector):
         await gateway.chat()
@@ -209,7 +164,7 @@ async def test_a_model_name_of_any_length_is_cut(tmp_path: Path) -> None:
 
 async def test_the_collectors_own_headers_compression_and_names(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "common_headers": Secret("api-key=s3cret,x-team=a%20b"),
+        "common_headers": Secret(f"api-key={key_of('the-collector')},x-team=a%20b"),
         "compression": "gzip",
         "service_name": "edge",
         "resource_attributes": {"deployment.environment.name": "prod"},
@@ -218,7 +173,7 @@ async def test_the_collectors_own_headers_compression_and_names(tmp_path: Path) 
         await gateway.chat()
         await eventually(lambda: bool(collector.spans))
         headers = collector.requests[0].headers
-        assert (headers["api-key"], headers["x-team"]) == ("s3cret", "a b")
+        assert (headers["api-key"], headers["x-team"]) == (key_of("the-collector"), "a b")
         assert headers["content-type"] == "application/x-protobuf"
         resource = collector.resources[0]
         assert (resource["service.name"], resource["deployment.environment.name"]) == ("edge", "prod")
@@ -284,7 +239,7 @@ async def test_a_failover_with_a_stream_is_told_attempt_by_attempt(tmp_path: Pat
         scripted(ANSWERS) as sound,
     ):
         accounts = tuple(
-            ProviderConfig(name=name, dialect="openai", base_url=f"{each.url}/v1", api_key=Secret(f"key-of-{name}"))
+            ProviderConfig(name=name, dialect="openai", base_url=f"{each.url}/v1", api_key=Secret(key_of(name)))
             for name, each in (("first", broken), ("second", sound))
         )
         places = tuple(DeploymentConfig(name=each.name, provider=each.name, model=MODEL) for each in accounts)
@@ -292,7 +247,7 @@ async def test_a_failover_with_a_stream_is_told_attempt_by_attempt(tmp_path: Pat
         otel = OtelConfig(endpoint=receiver.url, delay_ms=50)
         config = replace(gateway_config(sound.url), providers=accounts, groups=(group,), otel=otel)
         async with running(config, str(tmp_path / "gateway.log")) as gateway:
-            body = {"model": "smart", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+            body = {"model": "smart", "messages": [{"role": "user", "content": prompt("hi")}], "stream": True}
             answer = await gateway.chat(json.dumps(body).encode(), PARENT)
             assert (answer.status, answer.headers["x-llm-edge-attempts"]) == (200, "2")
             await eventually(lambda: len(collector.spans) == 4)

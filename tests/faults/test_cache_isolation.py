@@ -8,18 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.canaries import ALICE_KEY, BOB_KEY, prompt
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
-from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    BOB_KEY,
-    MODEL,
-    TENANTS,
-    RunningGateway,
-    ask,
-    bearer,
-    gateway_config,
-    running,
-)
+from tests.e2e.running_gateway import MODEL, TENANTS, RunningGateway, ask, bearer, gateway_config, running
 from tests.e2e.scripted_upstream import Line, completion, either, reply, scripted, whole_stream
 from tests.faults.conftest import Bench
 
@@ -41,7 +32,7 @@ async def _tier(gateway: RunningGateway, body: bytes, headers: dict[str, str] | 
     return answer.headers["x-llm-edge-cache"]
 
 
-BASE: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+BASE: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": prompt("hi")}]}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 KEYED: dict[str, Any] = {
@@ -191,7 +182,7 @@ async def test_no_schedule_of_two_tenants_mixes_them(
             calls = upstream.calls
             answer = await gateway.chat(ask(question, user=key[-4:], stream=stream), headers)
             hit = answer.headers["x-llm-edge-cache"] == "hit-l1"
-            assert (streamed_text(answer.events) if stream else answer.text) == question
+            assert (streamed_text(answer.events) if stream else answer.text) == prompt(question)
             assert hit == (upstream.calls == calls)
             assert hit == ((key, question, namespace) in seen and control is None)
             if control != "no-store":

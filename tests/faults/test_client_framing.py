@@ -6,6 +6,7 @@ import re
 import pytest
 
 from llm_edge_agent.config import ServerLimits
+from tests.canaries import prompt
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import ask, eventually
 from tests.e2e.scripted_upstream import Line, completion, reply, says
@@ -101,13 +102,13 @@ async def test_http_1_0_gets_no_chunks(bench: Bench) -> None:
 async def test_pipelined_requests_are_answered_in_order(bench: Bench) -> None:
     async def slower_first(line: Line) -> None:
         text = line.request.json["messages"][0]["content"]
-        await asyncio.sleep(0.02 * (4 - int(text)))
+        await asyncio.sleep(0.02 * (4 - int(text.split()[-1])))
         await line.send(reply(completion(text)))
 
     upstream, gateway = await bench.pair(slower_first)
     async with gateway.connect() as wire:
         await wire.send(b"".join(request_bytes(ask(f"{number}")) for number in range(4)))
-        assert [(await wire.answer()).text for _ in range(4)] == ["0", "1", "2", "3"]
+        assert [(await wire.answer()).text for _ in range(4)] == [prompt(f"{number}") for number in range(4)]
     assert upstream.calls == 4
 
 

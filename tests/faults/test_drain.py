@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from tests.canaries import ANSWER_CANARY
 from tests.e2e.raw_client import request_bytes, streamed_text
 from tests.e2e.running_gateway import ask, eventually
 from tests.e2e.scripted_upstream import (
-    ANSWER_CANARY,
     LAST_CHUNK,
     SSE_HEAD,
     Line,

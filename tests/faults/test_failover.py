@@ -11,10 +11,10 @@ import pytest
 
 from llm_edge_agent.config import ProviderConfig, Secret
 from llm_edge_agent.config.values import DeploymentConfig, DeploymentTimeouts, GroupConfig
+from tests.canaries import ANSWER_CANARY, ANTHROPIC_KEY, OPENAI_KEY
 from tests.e2e.raw_client import Answer, streamed_text
-from tests.e2e.running_gateway import ANTHROPIC_KEY, CLAUDE, MODEL, OPENAI_KEY, RunningGateway, ask
+from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask
 from tests.e2e.scripted_upstream import (
-    ANSWER_CANARY,
     SSE_HEAD,
     Line,
     Script,

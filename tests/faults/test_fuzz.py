@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import ServerLimits
+from tests.canaries import prompt
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import CLAUDE, MODEL, ask, eventually
 from tests.e2e.scripted_upstream import completion, either, reply, whole_stream
@@ -140,7 +141,9 @@ def structured_case(seed: int) -> bytes:
     chance = random.Random(seed)
     body: dict[str, Any] = {
         "model": chance.choice([MODEL, CLAUDE, "gpt-5.6", "claude-opus-5"]),
-        "messages": [{"role": chance.choice(["user", "system", "assistant"]), "content": "hi"} for _ in range(3)],
+        "messages": [
+            {"role": chance.choice(["user", "system", "assistant"]), "content": prompt("hi")} for _ in range(3)
+        ],
     }
     for _ in range(chance.randrange(1, 4)):
         body[chance.choice(_MEMBERS)] = chance.choice(_VALUES)

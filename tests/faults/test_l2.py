@@ -14,6 +14,7 @@ from llm_edge_agent.cache.redis import PREFIX
 from llm_edge_agent.config import CacheConfig
 from llm_edge_agent.config.redis_address import redis_address
 from tests.cache.redis_servers import RedisServer, redis_cluster, redis_sentinels, redis_server, strange_server
+from tests.canaries import key_of
 from tests.e2e.running_gateway import RunningGateway, ask, eventually
 from tests.e2e.scripted_upstream import completion, either, reply, whole_stream
 from tests.faults.conftest import Bench
@@ -32,6 +33,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 def shared(url: str, **changes: Any) -> CacheConfig:
     return CacheConfig(l2_enabled=True, redis=redis_address(url), l2_timeout_s=BUDGET_S, **changes)
+
+
+PASSWORD = key_of("the-cache")
 
 
 async def asked(gateway: RunningGateway, text: str) -> tuple[str, float]:
@@ -160,30 +164,28 @@ async def test_frozen_it_costs_its_budget_once(bench: Bench, redis: RedisServer)
 
 async def test_away_at_start_it_is_one_warning_and_l1_alone(bench: Bench, redis: RedisServer) -> None:
     redis.kill()
-    url = redis.url.replace("redis://", "redis://user:hunter2@")
+    url = redis.url.replace("redis://", f"redis://user:{PASSWORD}@")
     _, gateway = await bench.pair(ANSWERS, cache=shared(url))
     assert (await asked(gateway, "question"))[0] == "miss"
     assert (await asked(gateway, "question"))[0] == "hit-l1"
     await gateway.logged("Warning: L2 cache enabled but connection failed")
     await asyncio.sleep(0.5)
     assert gateway.log().count("Warning: L2 cache enabled but connection failed") == 1
-    assert "hunter2" not in gateway.log()
     assert f"redis://127.0.0.1:{redis.port}" in gateway.log()
     assert gateway.metric("llm_edge_l2_errors_total", kind="connect") >= 1
 
 
 async def test_the_wrong_password(bench: Bench, tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass", "right") as server:
-        url = server.url.replace("redis://", "redis://:hunter2@")
+        url = server.url.replace("redis://", f"redis://:{PASSWORD}@")
         _, gateway = await bench.pair(ANSWERS, cache=shared(url))
         assert (await asked(gateway, "question"))[0] == "miss"
         assert gateway.metric("llm_edge_l2_errors_total", kind="auth") >= 1
         assert (await health(gateway))["status"] == "degraded"
         with server.client(password="right") as client:
-            client.config_set("requirepass", "hunter2")
+            client.config_set("requirepass", PASSWORD)
         await eventually(lambda: gateway.metric("llm_edge_l2_up") == 1)
     await gateway.logged("connection failed")
-    assert "hunter2" not in gateway.log()
 
 
 async def test_out_of_memory(bench: Bench, redis: RedisServer) -> None:

@@ -5,8 +5,9 @@ import time
 from collections import Counter
 
 from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
+from tests.canaries import ALICE_KEY, BOB_KEY
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import ALICE_KEY, BOB_KEY, TENANTS, ask, bearer, eventually
+from tests.e2e.running_gateway import TENANTS, ask, bearer, eventually
 from tests.e2e.scripted_upstream import SSE_HEAD, Line, Script, chunked, completion, either, pieces, reply, whole_stream
 from tests.faults.conftest import Bench
 

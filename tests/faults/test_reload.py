@@ -13,8 +13,9 @@ from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
 from llm_edge_agent.core.models import table_from_document
 from llm_edge_agent.data import model_document
 from llm_edge_agent.reloading import RELOADED, Reloader, taken_over
+from tests.canaries import ALICE_KEY, BOB_KEY, key_of
 from tests.e2e.raw_client import connected, request_bytes
-from tests.e2e.running_gateway import ALICE_KEY, BOB_KEY, MODEL, TENANTS, RunningGateway, ask, bearer, eventually
+from tests.e2e.running_gateway import MODEL, TENANTS, RunningGateway, ask, bearer, eventually
 from tests.e2e.scripted_upstream import completion, either, failure, reply, says, whole_stream
 from tests.faults.conftest import Bench
 from tests.faults.test_process import Command
@@ -113,7 +114,9 @@ async def test_what_was_learned_stays_and_what_is_under_way_goes_on(bench: Bench
         await WELL(line)  # type: ignore[arg-type]
 
     other.script = slow
-    moved = replace(gateway.state.config.providers[0], base_url=f"{other.url}/v1", api_key=Secret("sk-canary-new-key"))
+    moved = replace(
+        gateway.state.config.providers[0], base_url=f"{other.url}/v1", api_key=Secret(key_of("a-moved-provider"))
+    )
     sources.config = replace(gateway.state.config, providers=(moved, gateway.state.config.providers[1]))
     await reloader.reload()
     asking = asyncio.ensure_future(gateway.chat(ask("slow")))

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
+from tests.canaries import ANSWER_CANARY
 from tests.e2e.raw_client import streamed_text
 from tests.e2e.running_gateway import ask, eventually
 from tests.e2e.scripted_upstream import (
-    ANSWER_CANARY,
     Line,
     Script,
     completion,

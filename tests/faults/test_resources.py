@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 
+from llm_edge_agent.config import OtelConfig
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import ask, eventually, rss_bytes
 from tests.e2e.scripted_upstream import completion, either, hang, reply, whole_stream
@@ -38,7 +39,7 @@ async def test_distinct_requests_do_not_pile_up(bench: Bench) -> None:
 
 
 async def test_descriptors_stay_flat(bench: Bench) -> None:
-    upstream, gateway = await bench.pair(hang)
+    upstream, gateway = await bench.pair(hang, otel=OtelConfig())  # exports have descriptors of their own
     await gateway.get("/health")
     before = _descriptors()
     for start in range(0, 200, 50):

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from tests.canaries import ALICE_KEY, BOB_KEY, prompt
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
-from tests.e2e.running_gateway import ALICE_KEY, BOB_KEY, TENANTS, ask, bearer, eventually
+from tests.e2e.running_gateway import TENANTS, ask, bearer, eventually
 from tests.e2e.scripted_upstream import DONE, LAST_CHUNK, SSE_HEAD, Line, chunked, completion, event, pieces, reply
 from tests.faults.conftest import Bench
 
@@ -48,7 +49,7 @@ async def test_twenty_identical_and_the_leader_hangs_up(stream: bool, bench: Ben
     assert upstream.exchanges_open == 2
     go.set()
     answers = await asyncio.gather(*followers)
-    assert {text_of(answer) for answer in answers} == {"same"}
+    assert {text_of(answer) for answer in answers} == {prompt("same")}
     assert {answer.headers["x-llm-edge-cache"] for answer in answers} == {"join"}
     assert (await stranger).headers["x-llm-edge-cache"] == "miss"
     assert upstream.calls == 2

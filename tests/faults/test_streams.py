@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import ServerLimits
+from tests.canaries import ANSWER_CANARY, ANTHROPIC_KEY, OPENAI_KEY, prompt
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
-from tests.e2e.running_gateway import ANTHROPIC_KEY, CLAUDE, OPENAI_KEY, ask, eventually, rss_bytes
+from tests.e2e.running_gateway import CLAUDE, ask, eventually, rss_bytes
 from tests.e2e.scripted_upstream import (
-    ANSWER_CANARY,
     DONE,
     SSE_HEAD,
     Line,
@@ -406,7 +406,7 @@ async def test_concurrent_streams_keep_apart_and_arrive_whole(count: int, bench:
         nonce = f"nonce-{number:04d}"
         answer = await gateway.chat(ask(nonce, stream=True, stream_options={"include_usage": True}))
         assert answer.whole
-        assert streamed_text(answer.events) == f"{nonce} " * 20
+        assert streamed_text(answer.events) == f"{prompt(nonce)} " * 20
         assert answer.events[-1] == "[DONE]"
         assert answer.events[-2]["metadata"]["cached"] is False
 

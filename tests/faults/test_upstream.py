@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.canaries import OPENAI_KEY
 from tests.e2e.raw_client import streamed_text
-from tests.e2e.running_gateway import (
-    CLAUDE,
-    OPENAI_KEY,
-    RunningGateway,
-    ask,
-    eventually,
-    rss_bytes,
-)
+from tests.e2e.running_gateway import CLAUDE, RunningGateway, ask, eventually, rss_bytes
 from tests.e2e.scripted_upstream import (
     Line,
     Script,

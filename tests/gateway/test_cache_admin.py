@@ -8,22 +8,11 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.config import CacheConfig, Secret
+from tests.canaries import ADMIN_KEY, ALICE_KEY, BOB_KEY
 from tests.e2e.raw_client import Answer, request_bytes
-from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    BOB_KEY,
-    MODEL,
-    TENANTS,
-    RunningGateway,
-    ask,
-    bearer,
-    eventually,
-    gateway_config,
-    running,
-)
+from tests.e2e.running_gateway import MODEL, TENANTS, RunningGateway, ask, bearer, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import Line, completion, either, reply, scripted, whole_stream
 
-ADMIN_KEY = "canary-admin-key-70b1"
 ANSWERS = either(reply(completion("fine")), whole_stream(["fine"]))
 PATHS = [("GET", "/admin/cache/stats"), ("POST", "/admin/cache/purge"), ("POST", "/admin/cache/entries"),
          ("GET", f"/admin/cache/entries/{'0' * 64}"), ("POST", "/admin/cache/warm")]  # fmt: skip

@@ -10,10 +10,9 @@ import pytest
 
 from llm_edge_agent.gateway import flight, relay
 from llm_edge_agent.http.tasks import running_tasks
+from tests.canaries import ALICE_KEY, BOB_KEY
 from tests.e2e.raw_client import Answer, request_bytes, streamed_text
 from tests.e2e.running_gateway import (
-    ALICE_KEY,
-    BOB_KEY,
     CLAUDE,
     MODEL,
     TENANTS,

@@ -8,7 +8,8 @@ import pytest
 
 from llm_edge_agent.core.prompt_caching import CREDIT
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
-from tests.e2e.running_gateway import ALICE_KEY, BOB_KEY, TENANTS, RunningGateway, bearer, gateway_config, running
+from tests.canaries import ALICE_KEY, BOB_KEY, prompt
+from tests.e2e.running_gateway import TENANTS, RunningGateway, bearer, gateway_config, running
 
 MODEL = "claude-sonnet-5"
 TOOLS = [{"type": "function", "function": {"name": "search", "parameters": {"type": "object", "properties": {}}}}]
@@ -24,7 +25,7 @@ async def simulator() -> AsyncIterator[RunningSimulator]:
 
 def asked(task: str, turns: int = 0, **members: Any) -> bytes:
     """A request of an agent after so many tool calls."""
-    messages: list[dict[str, Any]] = [{"role": "system", "content": RULES}, {"role": "user", "content": task}]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": RULES}, {"role": "user", "content": prompt(task)}]
     for turn in range(turns):
         call = {"id": f"c{turn}", "type": "function", "function": {"name": "search", "arguments": "{}"}}
         messages.append({"role": "assistant", "content": None, "tool_calls": [call]})

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import anthropic
 import pytest
 
-from tests.conformance.processes import GATEWAY_KEY, Running, gateway_before_simulator
+from tests.canaries import CLIENT_KEY, overhear
+from tests.conformance.processes import Running, gateway_before_simulator
+
+overhear(anthropic)
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +21,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def client(running: Running) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
         base_url=running.url,
-        api_key=GATEWAY_KEY,
+        api_key=CLIENT_KEY,
         max_retries=0,
         timeout=20,
         _strict_response_validation=True,

@@ -6,6 +6,8 @@ from typing import Any
 
 from anthropic.types import Message
 
+from tests.canaries import prompt
+
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -24,7 +26,7 @@ def user(content: Any) -> Any:
 
 def once(text: str) -> list[Any]:
     """A question that no other test asks, so that no answer comes from a cache."""
-    return [user(f"{text} ({time.monotonic_ns()})")]
+    return [user(f"{prompt(text)} ({time.monotonic_ns()})")]
 
 
 def text_of(message: Message) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.canaries import CLIENT_KEY
 from tests.conformance.anthropic_sdk.requests_and_texts import once
-from tests.conformance.processes import GATEWAY_KEY, STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
+from tests.conformance.processes import STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
 
 OURS = [] if STRAIGHT else [401, 403]
 """What a provider says of the gateway's own key is no business of the client's: it gets a 502."""
@@ -154,7 +155,7 @@ def test_cancelling_a_whole_request_cancels_the_provider(client: anthropic.Anthr
 @pytest.mark.parametrize("stream", [False, True])
 def test_cancelling_a_task_cancels_the_provider(running: Running, stream: bool) -> None:
     async def ask_and_cancel() -> None:
-        async with anthropic.AsyncAnthropic(base_url=running.url, api_key=GATEWAY_KEY, max_retries=0) as client:
+        async with anthropic.AsyncAnthropic(base_url=running.url, api_key=CLIENT_KEY, max_retries=0) as client:
 
             async def read() -> None:
                 made: Any = await client.messages.create(

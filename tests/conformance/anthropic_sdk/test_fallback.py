@@ -5,8 +5,9 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.canaries import CLIENT_KEY
 from tests.conformance.anthropic_sdk.requests_and_texts import TOOLS, calls_of, once, results, spoken, text_of
-from tests.conformance.processes import GATEWAY_KEY, gateway_before_simulator, through_the_gateway
+from tests.conformance.processes import gateway_before_simulator, through_the_gateway
 
 pytestmark = through_the_gateway
 CLAUDE, GPT = "claude-sonnet-5", "gpt-6-sol"
@@ -17,7 +18,7 @@ def test_another_dialect_steps_in(tmp_path_factory: pytest.TempPathFactory, stre
     nobody = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "FALLBACKS": f"{CLAUDE}={GPT}"}
     with (
         gateway_before_simulator(tmp_path_factory.mktemp("fallback"), **nobody) as running,
-        anthropic.Anthropic(base_url=running.url, api_key=GATEWAY_KEY, max_retries=0, timeout=20) as client,
+        anthropic.Anthropic(base_url=running.url, api_key=CLIENT_KEY, max_retries=0, timeout=20) as client,
     ):
         signed_elsewhere = {"type": "thinking", "thinking": "Hm.", "signature": "EqRkY2xhdWRl"}
         history = once("Weather in Paris? [[sim: tool=get_weather]]")

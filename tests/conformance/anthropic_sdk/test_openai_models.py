@@ -6,6 +6,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.canaries import prompt
 from tests.conformance.anthropic_sdk.requests_and_texts import (
     SCHEMA,
     TOOLS,
@@ -189,7 +190,7 @@ def test_a_stream_that_breaks(client: anthropic.Anthropic, gpt: str) -> None:
     ("members", "place"),
     [
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools.0.type"),
-        ({"messages": [user("Hi"), {"role": "assistant", "content": "He"}]}, "messages"),
+        ({"messages": [user(prompt("Hi")), {"role": "assistant", "content": "He"}]}, "messages"),
         ({"container": "c"}, "container"),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.canaries import prompt
 from tests.conformance.anthropic_sdk.requests_and_texts import TOOLS, calls_of, once, results, spoken, text_of, user
 
 BUDGET: Any = {"type": "enabled", "budget_tokens": 1024}
@@ -34,7 +35,7 @@ def test_thinking_is_echoed_over_several_turns(client: anthropic.Anthropic, stre
         assert bool(thought.thinking) == shown
         assert made.usage.output_tokens_details is None or made.usage.output_tokens_details.thinking_tokens > 0
         messages.append(spoken(made))
-        messages.append(results(made) if calls_of(made) else user(f"And the time? call get_time, turn {turn}"))
+        messages.append(results(made) if calls_of(made) else user(prompt(f"And the time? call get_time, turn {turn}")))
     made = ask(client, stream, **asked, messages=messages)
     assert text_of(made) or calls_of(made)
 
@@ -45,7 +46,7 @@ def test_redacted_thinking(client: anthropic.Anthropic, stream: bool) -> None:
     messages = once("[[sim: think=redacted]]")
     made = ask(client, stream, **asked, messages=messages)
     assert made.content[0].type == "redacted_thinking"
-    again = ask(client, stream, **asked, messages=[*messages, spoken(made), user("Go on.")])
+    again = ask(client, stream, **asked, messages=[*messages, spoken(made), user(prompt("Go on."))])
     assert text_of(again)
 
 
@@ -56,9 +57,9 @@ def test_an_altered_block_is_refused_by_the_provider(client: anthropic.Anthropic
     altered = spoken(made)
     altered["content"][0]["thinking"] += "!"
     with pytest.raises(anthropic.BadRequestError, match="Invalid `signature` in `thinking` block"):
-        client.messages.create(**asked, messages=[*messages, altered, user("Go on.")])
+        client.messages.create(**asked, messages=[*messages, altered, user(prompt("Go on."))])
     with pytest.raises(anthropic.BadRequestError, match="bound to a different conversation"):
-        client.messages.create(**asked, messages=[*once("Another start."), spoken(made), user("Go on.")])
+        client.messages.create(**asked, messages=[*once("Another start."), spoken(made), user(prompt("Go on."))])
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.conformance.processes import GATEWAY_KEY, Running, gateway_before_simulator
+from tests.canaries import CLIENT_KEY, overhear
+from tests.conformance.processes import Running, gateway_before_simulator
 
 GPT, CLAUDE = "gpt-5.5", "claude-sonnet-5"
+
+overhear(openai)
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +26,7 @@ def gateway_url(running: Running) -> str:
 
 @pytest.fixture(scope="session")
 def client(running: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{running.url}/v1", api_key=GATEWAY_KEY, max_retries=0, timeout=20) as sdk:
+    with openai.OpenAI(base_url=f"{running.url}/v1", api_key=CLIENT_KEY, max_retries=0, timeout=20) as sdk:
         yield sdk
 
 

@@ -12,6 +12,8 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
+from tests.canaries import CLIENT_KEY, prompt
+
 TOOLS: list[Any] = [
     {
         "type": "function",
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 
 
 def ask(text: str) -> list[Any]:
-    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt(text)}]
 
 
 def metadata(answer: ChatCompletion | ChatCompletionChunk) -> dict[str, Any]:
@@ -288,7 +290,7 @@ def test_a_broken_stream_raises(client: openai.OpenAI, model: str, mode: str) ->
 
 
 def in_flight(gateway_url: str) -> float:
-    request = urllib.request.Request(f"{gateway_url}/metrics", headers={"x-api-key": "gateway-key"})
+    request = urllib.request.Request(f"{gateway_url}/metrics", headers={"x-api-key": CLIENT_KEY})
     with urllib.request.urlopen(request, timeout=5) as answer:
         for line in answer.read().decode().splitlines():
             if line.startswith("llm_edge_upstream_connections") and 'state="in_use"' in line:

@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.canaries import prompt
 from tests.conformance.processes import STRAIGHT, Running, through_the_gateway
 
 SMALL = "text-embedding-3-small"
@@ -13,7 +14,7 @@ INSTRUCT = "own-instruct" if STRAIGHT else "openai/own-instruct"
 
 
 def once(text: str) -> str:
-    return f"{text} ({time.monotonic_ns()})"
+    return f"{prompt(text)} ({time.monotonic_ns()})"
 
 
 def test_embeddings_as_numbers_and_as_base64(client: openai.OpenAI, running: Running) -> None:
@@ -43,8 +44,8 @@ def test_every_form_of_input(client: openai.OpenAI, given: Any) -> None:
         ({"input": ["x"] * 2049}, openai.BadRequestError),
         ({"input": "x" * 40_000}, openai.BadRequestError),
         ({"input": "x", "model": "no-such-model"}, openai.NotFoundError),
-        ({"input": "[[sim: status=429]]"}, openai.RateLimitError),
-        ({"input": "[[sim: status=500]]"}, openai.InternalServerError),
+        ({"input": prompt("[[sim: status=429]]")}, openai.RateLimitError),
+        ({"input": prompt("[[sim: status=500]]")}, openai.InternalServerError),
     ],
 )
 def test_refused_embeddings(client: openai.OpenAI, members: dict[str, Any], error: type[openai.APIStatusError]) -> None:
@@ -92,7 +93,7 @@ def test_refused_completions(client: openai.OpenAI) -> None:
         client.completions.create(model=INSTRUCT, prompt="x", logprobs=9)
     assert caught.value.param == "logprobs"
     with pytest.raises(openai.RateLimitError):
-        client.completions.create(model=INSTRUCT, prompt="[[sim: status=429]]")
+        client.completions.create(model=INSTRUCT, prompt=prompt("[[sim: status=429]]"))
 
 
 @through_the_gateway

@@ -11,7 +11,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.conformance.processes import GATEWAY_KEY, STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
+from tests.canaries import CLIENT_KEY, prompt
+from tests.conformance.processes import STRAIGHT, UPSTREAM_TIMEOUT_S, Running, through_the_gateway
 
 PARIS = "What is the capital of France?"
 SCHEMA = {
@@ -36,7 +37,7 @@ def client(running: Running) -> Iterator[openai.OpenAI]:
     """Every answer is checked against the SDK's own types."""
     with openai.OpenAI(
         base_url=f"{running.url}/v1",
-        api_key=GATEWAY_KEY,
+        api_key=CLIENT_KEY,
         max_retries=0,
         timeout=20,
         _strict_response_validation=True,
@@ -51,7 +52,7 @@ def reasoner(request: pytest.FixtureRequest) -> str:
 
 def once(text: str) -> str:
     """A question that no other test asks, so that no answer comes from a cache."""
-    return f"{text} ({time.monotonic_ns()})"
+    return f"{prompt(text)} ({time.monotonic_ns()})"
 
 
 def test_whole(client: openai.OpenAI, running: Running, reasoner: str) -> None:
@@ -136,7 +137,7 @@ def test_a_stored_response_is_continued(client: openai.OpenAI, reasoner: str) ->
     assert second.usage is not None
     assert second.usage.input_tokens > first.usage.input_tokens
     with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.create(model=reasoner, input="And now?", previous_response_id="resp_none")
+        client.responses.create(model=reasoner, input=prompt("And now?"), previous_response_id="resp_none")
     assert caught.value.code == "previous_response_not_found"
 
 
@@ -184,8 +185,8 @@ def test_refusals_of_the_model(client: openai.OpenAI, reasoner: str) -> None:
 def test_the_prompt_cache_shows_in_usage(client: openai.OpenAI, reasoner: str) -> None:
     instructions = once("x") + "y" * 8000
     asked: dict[str, Any] = {"model": reasoner, "instructions": instructions, "store": False}
-    first = client.responses.create(**asked, input="One?").usage
-    second = client.responses.create(**asked, input="Two?").usage
+    first = client.responses.create(**asked, input=prompt("One?")).usage
+    second = client.responses.create(**asked, input=prompt("Two?")).usage
     assert first is not None
     assert second is not None
     assert first.input_tokens_details.cached_tokens == 0
@@ -224,7 +225,7 @@ def test_error_classes(client: openai.OpenAI, status: int, expected: type[openai
 
 def test_members_that_nobody_knows_reach_the_provider(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.responses.create(model="gpt-5.6", input="Hi", extra_body={"from_the_future": 1})
+        client.responses.create(model="gpt-5.6", input=prompt("Hi"), extra_body={"from_the_future": 1})
     assert (caught.value.code, caught.value.param) == ("unknown_parameter", "from_the_future")
 
 
@@ -300,7 +301,7 @@ def test_only_unstored_responses_are_answered_from_the_cache(client: openai.Open
 @pytest.mark.parametrize("stream", [False, True])
 def test_cancelling_a_task_cancels_the_provider(running: Running, stream: bool) -> None:
     async def ask_and_cancel() -> None:
-        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=GATEWAY_KEY, max_retries=0) as client:
+        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key=CLIENT_KEY, max_retries=0) as client:
 
             async def read() -> None:
                 made: Any = await client.responses.create(

@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.canaries import prompt
 from tests.conformance.processes import Running, through_the_gateway
 
 pytestmark = through_the_gateway
@@ -23,7 +24,7 @@ TOOLS: list[Any] = [
         },
     }
 ]
-WEATHER: list[Any] = [{"role": "user", "content": "[[sim: tool=get_weather]] Weather in Paris?"}]
+WEATHER: list[Any] = [{"role": "user", "content": prompt("[[sim: tool=get_weather]] Weather in Paris?")}]
 
 
 @pytest.fixture(params=MODELS)
@@ -119,7 +120,7 @@ def test_structured_output_and_stop_beside_tools(client: openai.OpenAI, gpt: str
     asked: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
     made = client.chat.completions.create(
         model=gpt,
-        messages=[{"role": "user", "content": "A city"}],
+        messages=[{"role": "user", "content": prompt("A city")}],
         tools=TOOLS,
         tool_choice="none",
         response_format=asked,
@@ -127,7 +128,7 @@ def test_structured_output_and_stop_beside_tools(client: openai.OpenAI, gpt: str
     assert set(json.loads(made.choices[0].message.content or "")) == {"city"}
     cut = client.chat.completions.create(
         model=gpt,
-        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        messages=[{"role": "user", "content": prompt("What is the capital of France?")}],
         tools=TOOLS,
         tool_choice="none",
         stop=[" France"],
@@ -151,7 +152,7 @@ def test_refusals_have_the_names_of_chat(client: openai.OpenAI, gpt: str, stream
 
 
 def test_a_stream_that_fails(client: openai.OpenAI, gpt: str) -> None:
-    asked: Any = [{"role": "user", "content": "[[sim: tokens=9, fail_after=3, mode=failed]]"}]
+    asked: Any = [{"role": "user", "content": prompt("[[sim: tokens=9, fail_after=3, mode=failed]]")}]
     with pytest.raises(openai.APIError):
         for _ in client.chat.completions.create(model=gpt, messages=asked, tools=TOOLS, stream=True):
             pass
