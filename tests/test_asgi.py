@@ -94,6 +94,14 @@ async def test_whole_and_from_the_cache(app: ASGIApp, upstream: ScriptedUpstream
     assert upstream.received[0].body == ask()
 
 
+async def test_no_trailers_are_announced_that_could_not_be_sent(upstream: ScriptedUpstream) -> None:
+    async with hosted(asgi_app(gateway_config(upstream.url, response_metadata="headers"))) as host:
+        answer = await host.exchange(request_bytes(ask(stream=True)))
+    assert streamed_text(answer.events) == "Hello."
+    assert "trailer" not in answer.headers
+    assert not answer.trailers
+
+
 async def test_a_stream_comes_as_it_is_made(app: ASGIApp, upstream: ScriptedUpstream) -> None:
     proceed = asyncio.Event()
 

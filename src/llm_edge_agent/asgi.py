@@ -63,7 +63,7 @@ class Reply:
             self._paused = True
             self._source.pause()
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: bytes = b"", trailers: bytes = b"") -> None:
         if last:
             self._pieces.append(last)
             self._buffered_bytes += len(last)
@@ -128,7 +128,9 @@ class Reply:
 
 def _reply(outcome: Complete | Streaming) -> Reply:
     source = outcome.body if isinstance(outcome, Complete) else outcome
-    return Reply(outcome.status, header_pairs(outcome.headers), source)
+    # What is announced here would not follow: few ASGI servers have a place for trailers.
+    headers = [pair for pair in header_pairs(outcome.headers) if pair[0] != b"trailer"]
+    return Reply(outcome.status, headers, source)
 
 
 def refusal(handler: Handler, request: Request) -> Complete | None:

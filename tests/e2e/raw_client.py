@@ -6,7 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests import canaries
@@ -25,6 +25,7 @@ class Answer:
     body: bytes
     whole: bool = True
     """Whether the framing was complete."""
+    trailers: dict[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -90,6 +91,8 @@ class Wire:
         self._buffer = b""
         self._chunked = False
         self.ended = False
+        self.trailers: dict[str, str] = {}
+        """What followed the last chunked body."""
 
     async def send(self, data: bytes) -> None:
         self._writer.write(data)
@@ -135,20 +138,23 @@ class Wire:
             status = int(first.split(" ")[1])
             if status >= 200:
                 break
-        headers = {}
-        for text in lines:
-            name, _, value = text.partition(":")
-            headers[name.lower()] = value.strip()
+        headers = _fields(lines)
         self._chunked = headers.get("transfer-encoding") == "chunked"
         return status, headers
 
     async def chunk(self) -> bytes | None:
         """The next piece of a chunked body; None at its end."""
         size = int(await self.until(b"\r\n"), 16)
+        if not size:
+            lines = []
+            while (line := await self.until(b"\r\n")) != b"\r\n":
+                lines.append(line.decode("latin-1"))
+            self.trailers = _fields(lines)
+            return None
         while len(self._buffer) < size + 2:
             assert await self._more(), "the connection ended inside a chunk"
         data, self._buffer = self._buffer[:size], self._buffer[size + 2 :]
-        return data if size else None
+        return data
 
     async def answer(self, *, bodyless: bool = False) -> Answer:
         """The next reply as a whole. A body that breaks off gives `whole` False."""
@@ -172,7 +178,7 @@ class Wire:
                 collected += piece
         except AssertionError:
             return Answer(status, headers, bytes(collected), whole=False)
-        return Answer(status, headers, bytes(collected))
+        return Answer(status, headers, bytes(collected), trailers=self.trailers)
 
     def pause_reading(self) -> None:
         """Takes no more bytes than are on their way."""
@@ -190,6 +196,11 @@ class Wire:
     def reset(self) -> None:
         self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
+
+
+def _fields(lines: list[str]) -> dict[str, str]:
+    pairs = (line.partition(":") for line in lines)
+    return {name.lower(): value.strip() for name, _, value in pairs}
 
 
 @contextlib.asynccontextmanager

@@ -1,16 +1,19 @@
 """What a client sees of the gateway besides the provider's answer: metadata, headers, names, models, health."""
 
+import asyncio
 import json
 import re
+from collections import Counter
 
 import pytest
 
 from llm_edge_agent import __version__
-from llm_edge_agent.simulator import RunningSimulator
+from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask, gateway_config, running
 from tests.e2e.scripted_upstream import completion, failure, reply, says, scripted
 
+TOLD = ("x-llm-edge-cost-usd", "x-llm-edge-latency-ms")
 METADATA = {"provider", "cached", "cache_tier", "latency_ms", "cost_usd"}
 
 
@@ -49,12 +52,27 @@ async def test_metadata_elsewhere(where: str, stream: bool, simulator: RunningSi
             answer = await gateway.chat(body)
             assert b"metadata" not in answer.body
             assert answer.headers["x-llm-edge-cache"] == tier
-            cost = answer.headers.get("x-llm-edge-cost-usd")
-            if where == "off" or (stream and tier == "miss"):
-                assert cost is None
-            else:
-                assert cost is not None
-                assert (float(cost) == 0) == (tier == "hit-l1")
+            lines, others = answer.headers, answer.trailers
+            if stream and tier == "miss":  # a head comes before anything of this is known
+                lines, others = others, lines
+            assert set(others).isdisjoint(TOLD)
+            if where == "off":
+                assert set(lines).isdisjoint(TOLD)
+                continue
+            assert (float(lines["x-llm-edge-cost-usd"]) == 0) == (tier == "hit-l1")
+            assert 0 < float(lines["x-llm-edge-latency-ms"]) < 10_000
+            assert answer.headers.get("trailer") == (", ".join(TOLD) if answer.trailers else None)
+
+
+async def test_whoever_joins_a_stream_is_told_its_own_cost_behind_it() -> None:
+    provider = await start_simulator(SimulatorSettings(latency_s=0.2, tokens_per_s=100))
+    async with running(gateway_config(provider.url_anthropic, response_metadata="headers")) as gateway:
+        answers = await asyncio.gather(*(gateway.chat(ask("hello", model=CLAUDE, stream=True)) for _ in range(4)))
+    await provider.stop()
+    told = Counter(
+        (answer.headers["x-llm-edge-cache"], float(answer.trailers["x-llm-edge-cost-usd"]) > 0) for answer in answers
+    )
+    assert told == {("miss", True): 1, ("join", False): 3}
 
 
 async def test_a_providers_own_metadata_gives_way(gateway: RunningGateway) -> None:

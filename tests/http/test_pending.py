@@ -89,14 +89,14 @@ async def test_the_end_comes_once_and_nothing_after_it() -> None:
 @pytest.mark.parametrize(
     ("asked", "ending"),
     [
-        (request(), b"4\r\nlast\r\n0\r\n\r\n"),
+        (request(), b"4\r\nlast\r\n0\r\na: 1\r\n\r\n"),
         (request(http_1_0=True), b"last"),
         (request("HEAD"), b""),
     ],
 )
-async def test_the_last_bytes_go_out_with_the_end(asked: Request, ending: bytes) -> None:
+async def test_the_last_bytes_and_the_trailers_go_out_with_the_end(asked: Request, ending: bytes) -> None:
     outlet = Outlet()
-    await settled(outlet, give(Recorded(lambda stream, sink: sink.end(b"last"))), asked)
+    await settled(outlet, give(Recorded(lambda stream, sink: sink.end(b"last", b"a: 1\r\n"))), asked)
     assert outlet.calls[1:] == [f"end {ending!r}"]
 
 

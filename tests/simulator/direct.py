@@ -28,7 +28,7 @@ class Collected:
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: bytes = b"", trailers: bytes = b"") -> None:
         if last:
             self.writes.append(last)
         self.ending = "end"

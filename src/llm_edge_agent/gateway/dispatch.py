@@ -30,9 +30,13 @@ from llm_edge_agent.gateway.replies import (
     JSON_HEADERS,
     SSE_HEADERS,
     TOLD,
+    TRAILER_LINE,
+    MetadataPlace,
     answer_lines,
+    latency_line,
     metadata_object,
     relayed_headers,
+    trailing_lines,
 )
 from llm_edge_agent.gateway.settling import Settling
 from llm_edge_agent.http.answer import UpstreamAnswer
@@ -73,17 +77,17 @@ class Dispatch:
         settling: Settling,
         prompt_caching: PromptCaching,
         sweep: Sweep,
+        metadata: MetadataPlace,
         *,
-        in_body: bool,
-        in_headers: bool,
         max_entry_bytes: int,
     ) -> None:
-        """`in_body`: answers carry `metadata`. `in_headers`: their heads tell the cost. `max_entry_bytes`: the largest
-        answer that the cache takes; 0 where there is none."""
+        """`max_entry_bytes`: the largest answer that the cache takes; 0 where there is none."""
         self.settling = settling
         self.sweep = sweep
-        self.in_body = in_body
-        self.in_headers = in_headers
+        self.in_body = metadata == "body"
+        self.in_headers = metadata != "off"
+        self.trailers = trailing_lines if metadata == "headers" else None
+        self.stream_headers = SSE_HEADERS + TRAILER_LINE if metadata == "headers" else SSE_HEADERS
         self.keep_bytes = max_entry_bytes * 4
         """How much of a stream is kept for the cache: its events are larger than the answer they make."""
         self._pool = pool
@@ -220,10 +224,12 @@ class _Asked(msgspec.Struct):
         if miss.flight is not None:
             miss.flight.land(stored)
         body, cost = whole.body, exchange.cost_picodollars
+        own = answer_lines(exchange, endpoint, cost_picodollars=cost if dispatch.in_headers else None)
         if dispatch.in_body and endpoint.in_body:
             latency_s = monotonic() - exchange.started_s
             body = endpoint.with_metadata(body, metadata_object(self.upstream.name, latency_s, cost))
-        own = answer_lines(exchange, endpoint, cost_picodollars=cost if dispatch.in_headers else None)
+        elif dispatch.in_headers:
+            own += latency_line(exchange)
         exchange.end(200)
         return Complete(200, b"%b%b%b" % (JSON_HEADERS, own, relayed_headers(told)), body)
 
@@ -238,7 +244,7 @@ class _Asked(msgspec.Struct):
         translator, prepared, created = self.translator, self.prepared, int(time.time())
         keep_bytes = dispatch.keep_bytes if miss.key is not None else 0
         stream = translator.stream(miss.call, prepared, created=created, keep_limit_bytes=keep_bytes)
-        # A stream's head cannot know its cost.
+        # A stream's head cannot know what it will cost.
         own = answer_lines(exchange, miss.endpoint, cost_picodollars=None)
         began_s = monotonic()
 
@@ -249,12 +255,13 @@ class _Asked(msgspec.Struct):
                 stream,
                 dispatch.sweep,
                 miss.endpoint,
-                headers=b"%b%b%b" % (SSE_HEADERS, own, relayed_headers(told)),
+                headers=b"%b%b%b" % (dispatch.stream_headers, own, relayed_headers(told)),
                 commit_by_s=commit_by_s,
                 finish=lambda usage, whole: self.finish(stream, usage, began_s, whole=whole),
                 on_failure=self.on_failure,
                 conceal=self.upstream.conceal,
                 tried=self.tried,
+                trailers=dispatch.trailers,
             )
 
         tee = None

@@ -69,20 +69,18 @@ class Pipeline:
             longest_ttl_s=settings.longest_ttl_s,
             stale_if_error_s=settings.stale_if_error_s,
         )
-        in_body, in_headers = settings.response_metadata == "body", settings.response_metadata != "off"
         self._ask = Dispatch(
             pool,
             self.gate,
             settling,
             prompt_caching,
             sweep,
-            in_body=in_body,
-            in_headers=in_headers,
+            settings.response_metadata,
             max_entry_bytes=answers.max_entry_bytes if answers is not None else 0,
         ).ask
         self._ids = ids
         self._flights = Flights()
-        self._retold = Retold(sweep, in_body=in_body, in_headers=in_headers)
+        self._retold = Retold(sweep, settings.response_metadata)
         self._hit = self._retold.hit
         self._doors = {name: Door(endpoint) for name, endpoint in ENDPOINTS.items()}
 

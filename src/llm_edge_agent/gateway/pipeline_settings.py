@@ -5,6 +5,7 @@ from typing import Literal
 
 from llm_edge_agent.core.cache_policy import Policies
 from llm_edge_agent.gateway.gate import Bounds
+from llm_edge_agent.gateway.replies import MetadataPlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class PipelineSettings:
     longest_ttl_s: float
     """How long any tier keeps an answer as a fresh one."""
     cache_scope: Literal["tenant", "global"]
-    response_metadata: Literal["body", "headers", "off"]
+    response_metadata: MetadataPlace
     total_timeout_s: float
     max_retries: int
     bounds: Bounds

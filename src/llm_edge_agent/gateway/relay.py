@@ -59,6 +59,7 @@ class Relay:
         "_sink",
         "_stream",
         "_sweep",
+        "_trailers",
         "_tried",
         "_upstream",
         "_wrote",
@@ -86,12 +87,13 @@ class Relay:
         on_failure: Callable[[UpstreamFailure], GatewayError],
         conceal: Callable[[bytes], bytes],
         tried: Try | None = None,
+        trailers: Callable[[Exchange], bytes] | None = None,
     ) -> None:
         """`commit_by_s`: monotonic time at which the first event must be in, for as long as the caller has the relay
         watched by the sweep. `finish(usage, whole)` is called once when the answer has ended; it accounts, stores where
         `whole`, and returns the `metadata` object or None. `on_failure` words a broken exchange for the client;
         `conceal` takes out of a provider's error what no client may see. `tried` is told of the first token, and ended
-        here wherever `finish` did not."""
+        here wherever `finish` did not. `trailers` makes the lines that follow the stream."""
         self.status = 200
         self.headers = headers
         self.exchange = exchange
@@ -105,6 +107,7 @@ class Relay:
         self._on_failure = on_failure
         self._conceal = conceal
         self._tried = tried
+        self._trailers = trailers
         self._held = False
         self._sink: Sink | None = None
         self._buffer: list[bytes] = []
@@ -299,7 +302,7 @@ class Relay:
         self._sweep.discard(self)
         sink, self._sink = self._sink, None  # it holds this relay: together they would outlive the stream
         if sink is not None:
-            sink.end(last)
+            sink.end(last, self._trailers(self.exchange) if self._trailers is not None else b"")
         self.exchange.end(self.status, self.exchange.error)
 
 

@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Literal
 
 from llm_edge_agent.core.errors import GatewayError
 from llm_edge_agent.core.pricing import usd
@@ -18,6 +20,12 @@ SSE_HEADERS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache, no-transform\r\n"
     b"x-accel-buffering: no\r\nx-content-type-options: nosniff\r\n"
 )
+
+MetadataPlace = Literal["body", "headers", "off"]
+"""Where `metadata` is told. `headers`: of a stream, whose head comes before anything of it is known, its trailers. By
+doors whose bodies stay as they came, `body` means headers too."""
+
+TRAILER_LINE = b"trailer: x-llm-edge-cost-usd, x-llm-edge-latency-ms\r\n"
 
 MAX_WARNINGS = 32
 MAX_WARNING_CHARACTERS = 96
@@ -90,6 +98,17 @@ def answer_lines(exchange: Exchange, endpoint: Endpoint, *, cost_picodollars: in
         len(exchange.attempts),
         exchange.route_line,
     )
+
+
+def latency_line(exchange: Exchange) -> bytes:
+    return b"x-llm-edge-latency-ms: %.3f\r\n" % ((monotonic() - exchange.started_s) * 1000)
+
+
+def trailing_lines(exchange: Exchange) -> bytes:
+    """What a stream's head could not tell."""
+    cost = exchange.cost_picodollars
+    lines = b"" if cost is None else b"x-llm-edge-cost-usd: %b\r\n" % usd(cost).encode("ascii")
+    return lines + latency_line(exchange)
 
 
 def relayed_headers(upstream: Mapping[bytes, bytes], *, refused: bool = False) -> bytes:

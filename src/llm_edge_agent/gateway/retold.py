@@ -11,7 +11,17 @@ from llm_edge_agent.gateway.exchange import Exchange
 from llm_edge_agent.gateway.flight import Share, Tee
 from llm_edge_agent.gateway.miss import Miss
 from llm_edge_agent.gateway.relay import Relay
-from llm_edge_agent.gateway.replies import JSON_HEADERS, SSE_HEADERS, answer_lines, hit_metadata, joined_metadata
+from llm_edge_agent.gateway.replies import (
+    JSON_HEADERS,
+    SSE_HEADERS,
+    TRAILER_LINE,
+    MetadataPlace,
+    answer_lines,
+    hit_metadata,
+    joined_metadata,
+    latency_line,
+    trailing_lines,
+)
 from llm_edge_agent.gateway.stored import StoredAnswer
 from llm_edge_agent.http.deadlines import Sweep
 from llm_edge_agent.http.messages import Complete
@@ -21,12 +31,13 @@ class Retold:
     """Renders them. A follower's id is its own where it is told a finished answer, and the provider's where it reads
     along; what it costs is 0, and what it saves is what the leader paid."""
 
-    def __init__(self, sweep: Sweep, *, in_body: bool, in_headers: bool) -> None:
-        """`in_body`: answers carry `metadata`. `in_headers`: their heads tell the cost."""
+    def __init__(self, sweep: Sweep, metadata: MetadataPlace) -> None:
         self._sweep = sweep
-        self._in_headers = in_headers
-        self._cost = 0 if in_headers else None
-        self._in_body = in_body
+        self._in_headers = metadata != "off"
+        self._cost = 0 if self._in_headers else None
+        self._in_body = metadata == "body"
+        self._trailers = trailing_lines if metadata == "headers" else None
+        self._stream_headers = SSE_HEADERS + TRAILER_LINE if metadata == "headers" else SSE_HEADERS
 
     def hit(self, endpoint: Endpoint, stored: StoredAnswer, replay: Replay, call: Call, exchange: Exchange) -> Complete:
         tier = exchange.cache_tier = exchange.cache_tier or "l1"
@@ -37,8 +48,11 @@ class Retold:
         exchange.warnings = stored.warnings
         now_s = monotonic()
         metadata = None
+        latency = b""
         if self._in_body and endpoint.in_body:
             metadata = hit_metadata(stored.provider, tier, now_s - exchange.started_s)
+        elif self._in_headers:
+            latency = latency_line(exchange)
         request_id = exchange.request_id.encode()
         created = b"%d" % time.time()
         if call.stream:
@@ -49,7 +63,7 @@ class Retold:
             body = replay.whole(request_id, created, metadata)
         lines = stored.header_lines(cost=self._in_headers, tier=tier)
         ids = endpoint.request_id_lines(request_id)
-        head = b"%b%b%bage: %d\r\n" % (kind, lines, ids, now_s - stored.stored_s)
+        head = b"%b%b%b%bage: %d\r\n" % (kind, lines, ids, latency, now_s - stored.stored_s)
         exchange.end(200)
         return Complete(200, head, body)
 
@@ -70,6 +84,8 @@ class Retold:
         metadata = None
         if self._in_body and miss.endpoint.in_body:
             metadata = joined_metadata(stored.provider, now_s - exchange.started_s)
+        elif self._in_headers:
+            aged += latency_line(exchange)
         request_id = exchange.request_id.encode()
         created = b"%d" % time.time()
         if call.stream:
@@ -105,11 +121,12 @@ class Retold:
                 tee.new_stream(miss.call),
                 self._sweep,
                 miss.endpoint,
-                headers=SSE_HEADERS + answer_lines(exchange, miss.endpoint, cost_picodollars=self._cost),
+                headers=self._stream_headers + answer_lines(exchange, miss.endpoint, cost_picodollars=self._cost),
                 commit_by_s=math.inf,
                 finish=finish,
                 on_failure=tee.on_failure,
                 conceal=tee.conceal,
+                trailers=self._trailers,
             )
 
         return tee.follow(relay_of)

@@ -95,9 +95,10 @@ class Sink(Protocol):
         """Sends body bytes at once (framed as a chunk where the protocol needs it). Ignored once closed."""
         ...
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: bytes = b"", trailers: bytes = b"") -> None:
         """The body is complete with `last`; the connection may serve the next request. Told with the end, the last
-        bytes need no write of their own."""
+        bytes need no write of their own. `trailers`: ready header lines that are told after the body where its framing
+        has a place for them (RFC 9112 section 7.1.2), and nowhere else."""
         ...
 
     def cut(self) -> None:

@@ -97,13 +97,14 @@ class Pending:
         if self._live and data and not self._mute:
             self._outlet.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: bytes = b"", trailers: bytes = b"") -> None:
         if self._live:
             self._live = False
             if self._mute:
                 last = b""
             elif self._chunked:
-                last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
+                end = b"0\r\n%b\r\n" % trailers
+                last = b"%x\r\n%b\r\n%b" % (len(last), last, end) if last else end
             self._outlet.end_stream(last)
 
     def cut(self) -> None:

@@ -154,12 +154,12 @@ class _FollowedStream:
         if self._sink is not None:
             self._sink.write(data)
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: bytes = b"", trailers: bytes = b"") -> None:
         if last:
             self._log.sent(self._entry, last)
         self._entry.end = "complete"
         if self._sink is not None:
-            self._sink.end(last)
+            self._sink.end(last, trailers)
 
     def cut(self) -> None:
         self._entry.end = "cut"
