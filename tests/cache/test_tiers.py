@@ -122,11 +122,29 @@ async def test_what_does_not_open_is_a_miss_and_is_deleted(store: DiskStore) -> 
     assert reasons == ["foreign", "seal", "payload"]
 
 
+async def test_a_peek_sees_what_a_find_would_and_changes_nothing(store: DiskStore) -> None:
+    reasons: list[str] = []
+    timed: list[float] = []
+    tiers(store).put(KEY, Text("answer"), ttl_s=None)
+    shared = tiers(store, memory(), on_corrupt=reasons.append, observe_l2_get=timed.append)
+    found = await shared.peek(KEY)
+    assert found is not None
+    assert found.text == "answer"
+    assert shared.get(KEY) is None
+    store.put(codec.entry_name(KEY), b"rubbish" * 20, ttl_s=60)
+    assert await shared.peek(KEY) is None
+    assert await store.get(codec.entry_name(KEY)) is not None
+    assert await tiers(None).peek(KEY) is None
+    assert not reasons
+    assert not timed
+
+
 async def test_an_entry_that_says_it_has_expired_is_no_answer(store: DiskStore) -> None:
     data = codec.pack(KEY, b"old", stored_ms=0, expires_ms=int(time.time() * 1000) - 1)
     assert data is not None
     store.put(codec.entry_name(KEY), data, ttl_s=60)
     assert await tiers(store).find(KEY) is None
+    assert await tiers(store).peek(KEY) is None
 
 
 async def test_too_large_for_the_store_is_still_kept_in_memory(store: DiskStore) -> None:

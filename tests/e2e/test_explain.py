@@ -1,6 +1,7 @@
 """What the gateway says it would do with a request, and that it does nothing of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
@@ -40,14 +41,14 @@ async def test_explain_tells_all_and_calls_nobody(tmp_path: Path) -> None:
             assert told["candidates"][0]["region"] == "eu"
             assert told["fallbacks"]["general"] == [MODEL]
             assert told["cache"]["parts"]["members"] == ["messages", "temperature"]
-            assert told["cache"]["would_hit_memory"] is False
+            assert told["cache"]["would_hit"] is None
             assert upstream.calls == 0
             assert "sk-" not in json.dumps(told)
             assert upstream.url not in json.dumps(told)
 
             assert (await gateway.chat(ask(), bearer(ALICE_KEY))).status == 200
-            assert (await explain(ask()))[1]["cache"]["would_hit_memory"] is True
-            assert (await explain(ask(), BOB_KEY))[1]["cache"]["would_hit_memory"] is False
+            assert (await explain(ask()))[1]["cache"]["would_hit"] == "l1"
+            assert (await explain(ask(), BOB_KEY))[1]["cache"]["would_hit"] is None
             assert upstream.calls == 1
 
             assert (await explain(b"{"))[0] == 400
@@ -57,3 +58,19 @@ async def test_explain_tells_all_and_calls_nobody(tmp_path: Path) -> None:
             status, told = await explain(json.dumps(messages).encode(), query="?endpoint=messages")
             assert (status, told["order"]) == (200, [f"anthropic/{CLAUDE}"])
             assert (await explain(ask(), "wrong"))[0] == 401
+
+
+async def test_explain_looks_into_the_shared_tier_and_leaves_it_there(tmp_path: Path) -> None:
+    async with scripted(either(reply(completion()), whole_stream())) as upstream:
+        config = gateway_config(upstream.url)
+        config = replace(config, cache=replace(config.cache, l2_enabled=True, directory=str(tmp_path / "cache")))
+        async with running(config, str(tmp_path / "first")) as first:
+            assert (await first.chat(ask())).status == 200
+        async with running(config, str(tmp_path / "second")) as second:
+            for _ in range(2):
+                told = (await second.exchange(request_bytes(ask(), path="/v1/route/explain"))).json
+                assert told["cache"]["would_hit"] == "l2"
+            stale = {"cache-control": "max-age=0"}
+            told = (await second.exchange(request_bytes(ask(), stale, path="/v1/route/explain"))).json
+            assert told["cache"]["would_hit"] is None
+        assert upstream.calls == 1

@@ -144,19 +144,37 @@ class Tiers(Generic[V]):
         self._observe_l2_get(perf_counter() - began_s)
         if data is None:
             return None
-        now_ms = int(time.time() * 1000)
         try:
-            payload, stored_ms, expires_ms = codec.unpack(key, data)
-            if expires_ms <= now_ms:
-                return None  # clocks differ, or the store is late in forgetting it
-            value = self._form.load(payload, max(0, now_ms - stored_ms) / 1000)
+            opened = self._open(key, data)
         except (CorruptError, ValueError) as error:
             self._on_corrupt(error.reason if isinstance(error, CorruptError) else "payload")
             store.discard(name)
             return None
+        if opened is None:
+            return None
+        value, left_s = opened
         if self._memory is not None:
-            self._memory.set(key, value, ttl_s=(expires_ms - now_ms) / 1000)
+            self._memory.set(key, value, ttl_s=left_s)
         return value
+
+    async def peek(self, key: bytes) -> V | None:
+        """What `find` would return, and nothing else: memory, figures and the store stay as they are."""
+        store = self.store
+        data = await store.get(codec.entry_name(key)) if store is not None and store.up else None
+        try:
+            opened = self._open(key, data) if data is not None else None
+        except (CorruptError, ValueError):
+            return None
+        return opened[0] if opened is not None else None
+
+    def _open(self, key: bytes, data: bytes) -> tuple[V, float] | None:
+        """A value from the store, and the seconds it has left; None where it has none. Raises CorruptError or
+        ValueError where it is not ours."""
+        now_ms = int(time.time() * 1000)
+        payload, stored_ms, expires_ms = codec.unpack(key, data)
+        if expires_ms <= now_ms:
+            return None  # clocks differ, or the store is late in forgetting it
+        return self._form.load(payload, max(0, now_ms - stored_ms) / 1000), (expires_ms - now_ms) / 1000
 
     def put(self, key: bytes, value: V, *, ttl_s: float | None) -> None:
         """Into memory at once, into the store in the background; for `ttl_s` seconds (None: each tier's own time),

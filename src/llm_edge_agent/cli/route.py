@@ -66,7 +66,7 @@ async def _explanation(context: typer.Context, raw: bytes, endpoint: str) -> dic
     state = await initialize_app_state(_looking_only(options_of(context).load()))
     try:
         request = Request("POST", "/v1/route/explain", "", {}, body=raw)
-        return explanation(state.pipeline, request, endpoint, ANYONE)
+        return await explanation(state.pipeline, request, endpoint, ANYONE)
     except GatewayError as error:
         fail(f"the request would be refused with {error.status}: {error.message}")
     finally:

@@ -19,7 +19,7 @@ from llm_edge_agent.gateway.replies import JSON_HEADERS
 from llm_edge_agent.http.messages import Complete, Request
 
 
-def explained(pipeline: Pipeline, request: Request, principal: Principal, request_id: str) -> Complete:
+async def explained(pipeline: Pipeline, request: Request, principal: Principal, request_id: str) -> Complete:
     """The body is a request as it would be sent; `?endpoint=messages` says by which door, chat without it. Raises
     GatewayError where the request itself would be refused."""
     endpoint = parse_qs(request.query).get("endpoint", ["chat"])[0]
@@ -27,11 +27,11 @@ def explained(pipeline: Pipeline, request: Request, principal: Principal, reques
         raise GatewayError(
             ErrorKind.INVALID_REQUEST, f"Invalid endpoint: one of {', '.join(ENDPOINTS)}.", param="endpoint"
         )
-    told = explanation(pipeline, request, endpoint, principal)
+    told = await explanation(pipeline, request, endpoint, principal)
     return Complete(200, b"%bx-request-id: %b\r\n" % (JSON_HEADERS, request_id.encode()), msgspec.json.encode(told))
 
 
-def explanation(pipeline: Pipeline, request: Request, endpoint: str, principal: Principal) -> dict[str, Any]:
+async def explanation(pipeline: Pipeline, request: Request, endpoint: str, principal: Principal) -> dict[str, Any]:
     """The same as a value. Raises GatewayError."""
     seen = pipeline.consider(request, endpoint, principal)
     call, group = seen.admitted.call, seen.admitted.group
@@ -54,7 +54,7 @@ def explanation(pipeline: Pipeline, request: Request, endpoint: str, principal: 
             "cacheable": seen.key is not None,
             "key": seen.key.hex() if seen.key is not None else None,
             "parts": _parts(seen, principal) if seen.key is not None else None,
-            "would_hit_memory": seen.stored,
+            "would_hit": "l1" if seen.stored else "l2" if await pipeline.is_shared(seen) else None,
         },
     }
 

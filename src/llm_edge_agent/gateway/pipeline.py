@@ -172,6 +172,13 @@ class Pipeline:
         fresh = stored is not None and stored.serves(control, monotonic())
         return Considered(endpoint, admitted, control, key, stored=fresh)
 
+    async def is_shared(self, seen: Considered) -> bool:
+        """Whether the shared tier holds an answer that would be told."""
+        if seen.key is None or self._answers is None or not self._shared:
+            return False
+        stored = await self._answers.peek(seen.key)
+        return stored is not None and stored.serves(seen.control, monotonic())
+
     def _hit_again(
         self,
         known: tuple[Fleet, int],

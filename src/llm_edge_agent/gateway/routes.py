@@ -4,6 +4,7 @@
 there. `handle` sees the whole request.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import Awaitable
@@ -229,9 +230,7 @@ class GatewayHandler:
                     outcome.again = None  # the client's own id belongs to one request
                 return outcome
             if template == EXPLAIN.template:
-                reply = explained(self._pipeline, request, exchange.principal, exchange.request_id)
-                exchange.end(reply.status)
-                return reply
+                return self._explain(request, exchange)
             if template in _ADMIN_TEMPLATES:
                 return self._administer(template, request, exchange)
             if template not in (MODELS.template, MODEL.template):
@@ -244,6 +243,22 @@ class GatewayHandler:
             internal = internal_error(error, exchange.request_id)
             exchange.end(internal.status, internal.kind)
             return error_reply(internal, exchange.request_id, endpoint=_endpoint_of(exchange))
+        exchange.end(reply.status)
+        return reply
+
+    async def _explain(self, request: Request, exchange: Exchange) -> Complete:
+        try:
+            reply = await explained(self._pipeline, request, exchange.principal, exchange.request_id)
+        except GatewayError as error:
+            exchange.end(error.status, error.kind)
+            return error_reply(error, exchange.request_id)
+        except asyncio.CancelledError:
+            exchange.end(499, ErrorKind.CLIENT_GONE)
+            raise
+        except Exception as error:
+            internal = internal_error(error, exchange.request_id)
+            exchange.end(internal.status, internal.kind)
+            return error_reply(internal, exchange.request_id)
         exchange.end(reply.status)
         return reply
 

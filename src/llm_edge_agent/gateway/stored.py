@@ -151,6 +151,10 @@ class Answers:
             return None
         return await self._tiers.find(key)
 
+    async def peek(self, key: bytes) -> StoredAnswer | None:
+        """What `find` would return, without its taking effect anywhere."""
+        return await self._tiers.peek(key) if self.epochs.current else None
+
     @property
     def shared_up(self) -> bool:
         """Whether the shared tier answered last; False where there is none."""
