@@ -128,6 +128,12 @@ def gateway(upstream_port: int, settings: dict[str, str] | None = None) -> Proce
     return Process([sys.executable, "-m", "llm_edge_agent", "serve"], port, env=env)
 
 
+def floor(upstream_port: int) -> Process:
+    """A forwarder that does nothing but forward."""
+    port = free_port()
+    return Process([sys.executable, "-m", "bench.load.floor", str(port), str(upstream_port)], port)
+
+
 @dataclass(frozen=True)
 class Load:
     """What wrk saw."""
