@@ -87,7 +87,7 @@ class Search:
         pattern = _KEY if kind == ANSWER else _KEY_OR_TEXT
         for found in islice(pattern.finditer(data), _ENOUGH):
             line = data.count(b"\n", 0, found.start()) + 1
-            leak = Leak(kind, f"{place}, line {line}{_event(data, found.start())}", found.group().decode())
+            leak = Leak(kind, f"{place}, line {line}{_line(data, found.start())}", found.group().decode())
             if leak not in self.leaks:
                 self.leaks.append(leak)
 
@@ -101,13 +101,13 @@ SEARCH = Search()
 look = SEARCH.look
 
 
-def _event(data: bytes | bytearray, at: int) -> str:
-    """What a log line that holds this place says it is about."""
+def _line(data: bytes | bytearray, at: int) -> str:
+    """What a log line that holds this place says of itself: who wrote it, about what."""
     begin, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
     with contextlib.suppress(ValueError):
         line = json.loads(data[begin : end if end >= 0 else len(data)])
-        if isinstance(line, dict) and (name := line.get("event") or line.get("logger")):
-            return f" ({name})"
+        if isinstance(line, dict) and "event" in line:
+            return f" ({line.get('logger')}: {line['event']})"
     return ""
 
 

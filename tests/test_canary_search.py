@@ -62,9 +62,9 @@ def test_what_is_empty_was_not_looked_at_and_a_part_of_a_canary_is_one() -> None
     search = Search()
     search.look(LOG, "here", b"")
     assert search.seen == {}
-    search.look(LOG, "here", b'{"event":"attempt","error":"%b"}\n' % ALICE_KEY[:-4].encode() * 3)
+    search.look(LOG, "here", b'{"logger":"access","event":"attempt","error":"%b"}\n' % ALICE_KEY[:-4].encode() * 3)
     assert [str(leak) for leak in search.take()] == [
-        f"log here, line {line} (attempt): {ALICE_KEY[:-4]}" for line in (1, 2, 3)
+        f"log here, line {line} (access: attempt): {ALICE_KEY[:-4]}" for line in (1, 2, 3)
     ]
 
 
@@ -122,7 +122,8 @@ def test_clean(number):
 """
 LEAKS = """
 def test_leaks():
-    canaries.look(canaries.LOG, "gateway.log", b'{"event":"request","x":"' + canaries.PROMPT_CANARY.encode() + b'"}')
+    line = '{"logger":"a","event":"b","x":"' + canaries.PROMPT_CANARY + '"}'
+    canaries.look(canaries.LOG, "gateway.log", line.encode())
 """
 PRINTS = """
 def test_prints():
@@ -155,8 +156,8 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 @pytest.mark.parametrize(
     ("more", "arguments", "code", "said"),
     [
-        pytest.param(LEAKS, (), 1, f"log gateway.log, line 1 (request): {PROMPT_CANARY}", marks=captured),
-        pytest.param(LEAKS, ("-n", "2"), 1, f"log gateway.log, line 1 (request): {PROMPT_CANARY}", marks=captured),
+        pytest.param(LEAKS, (), 1, f"log gateway.log, line 1 (a: b): {PROMPT_CANARY}", marks=captured),
+        pytest.param(LEAKS, ("-n", "2"), 1, f"log gateway.log, line 1 (a: b): {PROMPT_CANARY}", marks=captured),
         pytest.param(PRINTS, (), 1, f"log Captured stdout call, line 1: {ALICE_KEY}", marks=captured),
         (EXEMPT, ("-n", "2"), 0, "searched for canaries: 1 x log, 0 x log line, 4 x page of metrics"),
         (NEEDLESS, (), 1, "lets_out(log) is not needed"),

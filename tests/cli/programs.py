@@ -124,4 +124,4 @@ def program(folder: Path, *arguments: str, **variables: str) -> Iterator[Program
             running.look_at_pages()
             running.process.kill()
         running.process.wait()
-    _check_clean(folder, " ".join(arguments[:2]), running.stdout, running.stderr)
+    _check_clean(folder, " ".join(arguments[:2]) or "serve", running.stdout, running.stderr)
