@@ -63,14 +63,8 @@ OWN_ID_CHARACTERS = 32
 _MAX_MODEL_CHARACTERS = 128
 _ESTIMATED = tuple(each.label for each in Estimated)
 _MILLISECONDS = tuple(f".{ms:03d}" for ms in range(1000))
-_BELOW_ONE_MS = tuple(b"0.%03d" % us for us in range(1000))
-_MILLISECONDS_UTC = tuple(f".{ms:03d}Z".encode() for ms in range(1000))
+_THOUSANDTHS = tuple(b".%03d" % number for number in range(1000))
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-def _milliseconds(seconds: float) -> bytes:
-    us = int(seconds * 1e6)
-    return _BELOW_ONE_MS[us] if 0 <= us < 1000 else b"%.3f" % (us / 1000)
 
 
 class _Names:
@@ -101,8 +95,8 @@ def _in_trace(shown_id: bytes, traced: Traced) -> bytes:
 
 _SLOT = msgspec.Raw(b"\0")
 """Stands in a template where the value differs from one record to the next; no encoded JSON holds a NUL."""
-_SLOTS = (b'"%b%b"', b'"%b"', b"%b", b"%b", b"%d", b"%d", b"%d", b"%d", b"%b")
-"""The timestamp is told in two pieces: the second, and what changes within it."""
+_SLOTS = (b'"%b%bZ"', b'"%b"', b"%d%b", b"%b", b"%d", b"%d", b"%d", b"%d", b"%b")
+"""Of a timestamp, the second and its thousandths; of a duration, the milliseconds and theirs."""
 
 
 class JsonLines:
@@ -137,20 +131,23 @@ class JsonLines:
             shown_id = visible_json(self._encode(self._names.id(request_id)))[1:-1]
         if exchange.traced is not None:
             shown_id = _in_trace(shown_id, exchange.traced)
-        milliseconds = _MILLISECONDS_UTC[int((now - second) * 1000)]
-        duration_ms = _milliseconds(exchange.duration_s)
+        within = _THOUSANDTHS[int((now - second) * 1000)]
+        us = int(exchange.duration_s * 1e6)
+        ms = us // 1000
         usage, ttft_s = exchange.usage, exchange.ttft_s
         if usage is None:
             if ttft_s is None:
-                return template % (date, milliseconds, shown_id, duration_ms)
-            return template % (date, milliseconds, shown_id, duration_ms, self._encode(int(ttft_s * 1e6) / 1000))
+                return template % (date, within, shown_id, ms, _THOUSANDTHS[us - ms * 1000])
+            shown_ttft = self._encode(int(ttft_s * 1e6) / 1000)
+            return template % (date, within, shown_id, ms, _THOUSANDTHS[us - ms * 1000], shown_ttft)
         cost = exchange.cost_picodollars
         return template % (
             date,
-            milliseconds,
+            within,
             shown_id,
-            duration_ms,
-            b"null" if ttft_s is None else _milliseconds(ttft_s),
+            ms,
+            _THOUSANDTHS[us - ms * 1000],
+            b"null" if ttft_s is None else b"%.3f" % (int(ttft_s * 1e6) / 1000),
             usage.prompt_tokens,
             usage.completion_tokens,
             usage.cache_read_tokens,
@@ -286,7 +283,7 @@ class JsonLines:
     def _timestamp(self) -> str:
         now = self._now()
         second, date = self._begin_second(now)
-        return (date + _MILLISECONDS_UTC[int((now - second) * 1000)]).decode()
+        return (b"%b%bZ" % (date, _THOUSANDTHS[int((now - second) * 1000)])).decode()
 
     def _begin_second(self, now: float) -> tuple[float, bytes]:
         second = now // 1

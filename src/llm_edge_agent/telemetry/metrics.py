@@ -82,6 +82,7 @@ _MAX_CELL = 2**63 - 1
 _MAX_SPEED = 10**9
 """Thousandths of a token a second: what a provider claims to have made cannot fill the sum of a histogram."""
 
+_US_PER_S = float(US_PER_S)
 _DURATION_BOUNDS = DURATION.bounds
 _OVERHEAD_BOUNDS = OVERHEAD.bounds
 _LATENCY_BOUNDS = PROVIDER_LATENCY.bounds
@@ -217,7 +218,7 @@ class Metrics:
             speed_sum,
         ) = moves.histograms
         duration_s = exchange.duration_s
-        ticks = int(duration_s * US_PER_S)
+        ticks = int(duration_s * _US_PER_S)
         bucket = bisect_left(_DURATION_BOUNDS, ticks)
         cells[duration + bucket] += 1
         cells[duration_sum] += ticks
@@ -230,18 +231,18 @@ class Metrics:
         if len(attempts) > 1:
             upstream_s, last_s = self._earlier_attempts(attempts)
         if overhead:
-            ticks = int((duration_s - upstream_s) * US_PER_S) if upstream_s is not None else ticks
+            ticks = int((duration_s - upstream_s) * _US_PER_S) if upstream_s is not None else ticks
             if ticks < 0:
                 ticks = 0
             cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
             cells[overhead_sum] += ticks
         if last_s is not None and provider_latency:
-            ticks = int(last_s * US_PER_S)
+            ticks = int(last_s * _US_PER_S)
             cells[provider_latency + bisect_left(_LATENCY_BOUNDS, ticks)] += 1
             cells[provider_latency_sum] += ticks
         ttft_s = exchange.ttft_s
         if ttft_s is not None:
-            ticks = int(ttft_s * US_PER_S)
+            ticks = int(ttft_s * _US_PER_S)
             cells[ttft + bisect_left(_TTFT_BOUNDS, ticks)] += 1
             cells[ttft_sum] += ticks
         if usage is not None:
@@ -275,7 +276,7 @@ class Metrics:
             if earlier.error is not None:
                 label = earlier.error.value.label
                 row = rows.histogram(self._families.provider_latency, earlier.provider, earlier.upstream_model, "error")
-                ticks = int(took_s * US_PER_S)
+                ticks = int(took_s * _US_PER_S)
                 cells[row + bisect_left(PROVIDER_LATENCY.bounds, ticks)] += 1
                 cells[row + PROVIDER_LATENCY.sum_cell] += ticks
                 if earlier.error.value.fault == "upstream":
@@ -289,13 +290,13 @@ class Metrics:
 
     def cache_observer(self, tier: Literal["l1", "l2"], op: Literal["get", "set"]) -> Callable[[float], None]:
         """What is to be told of every such operation, in seconds. KeyError for a tier not given at construction."""
-        cells, bounds = self._cells, CACHE_LATENCY.bounds
-        row = self._cache_latency[tier, op]
+        cells, bounds, per_s = self._cells, CACHE_LATENCY.bounds, float(NS_PER_S)
+        row, quick = self._cache_latency[tier, op], bounds[0]
         sum_cell = row + CACHE_LATENCY.sum_cell
 
         def observe(seconds: float) -> None:
-            ticks = int(seconds * NS_PER_S)
-            cells[row + bisect_left(bounds, ticks)] += 1
+            ticks = int(seconds * per_s)
+            cells[row if ticks <= quick else row + bisect_left(bounds, ticks)] += 1
             cells[sum_cell] += ticks
 
         return observe
