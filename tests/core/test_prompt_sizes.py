@@ -52,6 +52,28 @@ def test_a_bill_without_a_prompt_teaches_nothing() -> None:
     assert estimate(sizes, *CHAT, 400) == 100
 
 
+@pytest.mark.parametrize(
+    "bill",
+    [
+        TokenUsage(prompt_tokens=10**10),
+        TokenUsage(prompt_tokens=10**400),
+        TokenUsage(prompt_tokens=1000, cache_read_tokens=1001),
+        TokenUsage(prompt_tokens=1000, cache_read_tokens=10**400),
+        TokenUsage(prompt_tokens=1000, cache_write_tokens=600, cache_write_1h_tokens=600),
+        TokenUsage(prompt_tokens=1000, cache_read_tokens=-(10**400), cache_write_tokens=10**400),
+        TokenUsage(prompt_tokens=1000, cache_write_1h_tokens=-1),
+    ],
+    ids=range(7),
+)
+def test_a_bill_that_cannot_be_teaches_nothing(bill: TokenUsage) -> None:
+    sizes = PromptSizes()
+    sizes.learn(*CHAT, 3000, bill)
+    assert sizes.estimate(*CHAT, 3000) == PromptEstimate(750)
+    learn(sizes, *CHAT, 3000, 1000)
+    sizes.learn(*CHAT, 3000, bill)
+    assert sizes.estimate(*CHAT, 3000) == PromptEstimate(1000)
+
+
 def test_the_first_bills_weigh_the_same_and_later_ones_pass_away() -> None:
     sizes = PromptSizes()
     for tokens in (1000, 500, 2000, 500):
@@ -89,6 +111,14 @@ def test_what_is_kept_has_a_bound() -> None:
         learn(sizes, "chat", f"model-{number}", 100, 10)
     assert estimate(sizes, "chat", f"model-{MAX_KNOWN}", 100) == 10
     assert estimate(sizes, "chat", "model-0", 100) == 25
+
+
+def test_of_a_name_that_a_client_wrote_only_the_beginning_is_kept() -> None:
+    sizes = PromptSizes()
+    name = "m" * 10**6
+    learn(sizes, "chat", name, 3000, 1000)
+    assert estimate(sizes, "chat", name, 3000) == 1000
+    assert max(len(model) for _, model, _ in sizes._seen) == 128
 
 
 @pytest.mark.parametrize("characters_per_token", [1.3, 2.9, 5.2])

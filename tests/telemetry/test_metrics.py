@@ -350,8 +350,9 @@ def test_money_is_exact_where_floating_point_is_not() -> None:
     assert metrics.totals().cost_picodollars == 50 * sum(amounts)
 
 
-def test_what_a_provider_claims_can_fill_a_counter_but_not_break_it() -> None:
-    metrics = Metrics(PROVIDERS, MODELS)
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_a_provider_claims_can_fill_a_counter_but_not_break_it(shared: bool) -> None:
+    metrics = Metrics(PROVIDERS, MODELS, block=Metrics.shared_block(PROVIDERS, MODELS, 1) if shared else None)
     absurd = TokenUsage(prompt_tokens=10**30, completion_tokens=-5, cache_read_tokens=-1, reasoning_tokens=10**40)
     for _ in range(3):
         metrics.observe(as_protocol(Finished(usage=absurd, cost_picodollars=10**40)))
@@ -361,6 +362,9 @@ def test_what_a_provider_claims_can_fill_a_counter_but_not_break_it() -> None:
     assert printed[f'llm_edge_tokens_completion_total{{{labels},kind="text"}}'] == "0"
     requests = 'endpoint="chat",provider="openai",model="gpt-5",status="ok",stream="false",cache="miss"'
     assert printed[f"llm_edge_requests_total{{{requests}}}"] == "3"
+    for ttft_s in (None, 0.1):
+        metrics.observe(as_protocol(Finished(usage=TokenUsage(completion_tokens=10**400), ttft_s=ttft_s)))
+    assert series(metrics)[f'llm_edge_tokens_completion_total{{{labels},kind="text"}}'] == str(2 * MOST_TOKENS)
 
 
 def test_the_series_of_known_providers_exist_at_zero() -> None:

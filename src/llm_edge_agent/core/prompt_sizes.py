@@ -17,8 +17,12 @@ LEAST_WEIGHT = 1 / 16
 LARGE_BYTES = 8 * 1024
 MOST_BYTES_PER_TOKEN = 16.0
 """A large body with more bytes to a token carries an image or a file, and says nothing of text."""
+MOST_TOKENS = 10**9
+"""A bill of more is none, and teaches nothing."""
 MAX_KNOWN = 4096
 """Doors, models and sizes together."""
+MAX_MODEL_CHARACTERS = 128
+"""Names of unknown models are the clients' own."""
 _SIZES = 64
 
 
@@ -68,22 +72,25 @@ class PromptSizes:
     def learn(self, door: str, model: str, size_bytes: int, usage: TokenUsage) -> None:
         """A body of so many bytes was billed as `usage`. On the path of every request."""
         tokens = usage.prompt_tokens
-        if tokens <= 0:
+        if not 0 < tokens <= MOST_TOKENS:
+            return
+        read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+        cached = read or written or written_1h
+        if cached and (min(read, written, written_1h) < 0 or read + written + written_1h > tokens):
             return
         ratio = size_bytes / tokens
         if ratio > MOST_BYTES_PER_TOKEN and size_bytes > LARGE_BYTES:
             return
-        try:
-            seen = self._seen[door, model, size_bytes.bit_length()]
-        except KeyError:
+        key = door, model[:MAX_MODEL_CHARACTERS], size_bytes.bit_length()
+        seen = self._seen.get(key)
+        if seen is None:
             if len(self._seen) >= MAX_KNOWN:
                 self._seen.clear()
-            self._seen[door, model, size_bytes.bit_length()] = _Seen(ratio, usage)
+            self._seen[key] = _Seen(ratio, usage)
             return
         weight = seen.weight
         seen.bytes_per_token += (ratio - seen.bytes_per_token) * weight
-        read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
-        if read or written or written_1h or seen.cached:
+        if cached or seen.cached:
             seen.learn(read / tokens, written / tokens, written_1h / tokens)
         if weight > LEAST_WEIGHT:
             seen.weight = weight / (1 + weight)
@@ -92,6 +99,7 @@ class PromptSizes:
         """Of a prompt in a body of so many bytes, by the bills of bodies as large. What goes into a token is else taken
         from the next larger: what is learnt of shorter ones, which are mostly JSON, says nothing of text."""
         own = size_bytes.bit_length()
+        model = model[:MAX_MODEL_CHARACTERS]
         for size in range(own, _SIZES):
             seen = self._seen.get((door, model, size))
             if seen is not None:

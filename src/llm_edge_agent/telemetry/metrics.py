@@ -251,6 +251,8 @@ class Metrics:
                 # Of a stream: from its first token on, which the tokens after it took.
                 tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
                 took_s = last_s if ttft_s is None else duration_s - ttft_s
+                if tokens > MOST_TOKENS:
+                    tokens = MOST_TOKENS
                 if tokens > 0 and took_s:
                     pace = tokens * MILLI / (took_s if took_s > 1e-6 else 1e-6)
                     ticks = int(pace) if pace < _MAX_SPEED else _MAX_SPEED
