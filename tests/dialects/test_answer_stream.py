@@ -210,6 +210,7 @@ def test_what_goes_wrong_does_not_swallow_what_came_before(
             [*MESSAGES[:5], *MESSAGES[4:5]],
             TokenUsage(prompt_tokens=5, completion_tokens=2, estimated=Estimated.COMPLETION),
         ),
+        ("anthropic", MESSAGES[:7], TokenUsage(prompt_tokens=5, completion_tokens=4)),
     ],
 )
 def test_what_a_cut_stream_has_cost(upstream: str, events: list[bytes], expected: TokenUsage | None) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import RunningGateway, ask, eventually, gateway_config, running
+from tests.e2e.running_gateway import CLAUDE, RunningGateway, ask, eventually, gateway_config, running
+from tests.e2e.scripted_upstream import SSE_HEAD, Line, chunked, event, pieces, says_once, scripted
 
 SLOW = "[[sim: latency=30]]"
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
@@ -76,6 +77,56 @@ async def test_what_is_off_the_price_list_has_tokens_and_no_cost(
         line = await left(gateway, simulator, ask(f"{SLOW} Be quick.", **members))
     assert line["tokens"]["prompt"] > 0
     assert line["cost_usd"] is None
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_stream_that_breaks_between_its_end_and_its_usage_is_estimated(reset: bool) -> None:
+    """Its client has the whole answer."""
+    data = SSE_HEAD + b"".join(map(chunked, [*pieces("abc"), event({}, "stop")]))
+    async with scripted(says_once(data, reset=reset)) as upstream, running(gateway_config(upstream.url)) as gateway:
+        body = ask("How much is it?", stream=True)
+        assert (await gateway.chat(body)).whole
+        (line,) = await gateway.logged('"event":"request"')
+    assert (line["status"], line["error_type"], line["tokens"]["estimated"]) == (200, None, "all")
+    assert line["tokens"]["prompt"] == pytest.approx(len(body) // 4, abs=1)
+    assert line["tokens"]["completion"] == pytest.approx(3, abs=1)
+    assert line["cost_usd"] > 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+async def test_claude_has_told_everything_with_the_stop_reason(path: str) -> None:
+    """Whoever leaves between that and the very end is billed what was told, by every door."""
+
+    def claude(name: str, **members: Any) -> bytes:
+        return chunked(b"event: %b\ndata: %b\n\n" % (name.encode(), json.dumps({"type": name, **members}).encode()))
+
+    usage = {"input_tokens": 20, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": CLAUDE, "content": [], "usage": usage}
+    begun = [
+        claude("message_start", message=message),
+        claude("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        claude("content_block_delta", index=0, delta={"type": "text_delta", "text": "a"}),
+    ]
+    ended = [
+        claude("content_block_stop", index=0),
+        claude("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 12}),
+    ]
+
+    async def script(line: Line) -> None:
+        await line.send(SSE_HEAD + b"".join(begun))
+        await line.send(b"".join(ended))
+        await line.left()
+        line.finish()
+
+    async with scripted(script) as upstream, running(gateway_config(upstream.url)) as gateway:
+        async with gateway.connect() as wire:
+            await wire.send(request_bytes(ask("hello", model=CLAUDE, max_tokens=50, stream=True), path=path))
+            await wire.head()
+            await asyncio.sleep(0.1)
+            wire.reset()
+        (line,) = await gateway.logged('"event":"request"')
+    assert line["status"] == 499
+    assert line["tokens"] == {"prompt": 30, "completion": 12, "cached": 7, "reasoning": 0, "estimated": "none"}
 
 
 async def test_what_never_went_to_the_provider_costs_nothing(simulator: RunningSimulator) -> None:

@@ -25,6 +25,11 @@ class StreamTranslator(Protocol):
         ...
 
     @property
+    def settled(self) -> bool:
+        """Whether `usage` is the bill, whatever becomes of the rest of the stream."""
+        ...
+
+    @property
     def complete(self) -> bool:
         """Whether the upstream's terminal event has come."""
         ...
@@ -153,7 +158,7 @@ class ChatAnswerStream:
         """What a cut stream has cost as far as can be told: the provider's own figures where it gave any, else one
         token per piece. None where nothing had come."""
         known = self.usage
-        if not self.events or (known is not None and self._translator is None):
+        if not self.events or (known is not None and (self._translator is None or self._translator.settled)):
             return known
         pieces = self.events - 1 if self._translator is None else self._deltas
         return TokenUsage(

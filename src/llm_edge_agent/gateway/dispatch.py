@@ -297,10 +297,10 @@ class _Asked(msgspec.Struct):
         record.ended_s = monotonic()
         record.error = exchange.error
         exchange.upstream_s = (exchange.upstream_s or 0.0) + record.ended_s - began_s
-        if stream.complete:
+        if stream.complete and (whole or usage is not None):
             settling.account(miss, target, self.trial, usage)
-        else:
-            settling.account_cut(miss, target, self.trial, usage)
+        else:  # broken off, be it between the answer's end and its usage
+            settling.account_cut(miss, target, self.trial, usage if usage is not None else stream.usage_so_far())
         if exchange.error is not None:
             self.tried.failed(record.ended_s, GatewayError(exchange.error, ""))
         stored = None

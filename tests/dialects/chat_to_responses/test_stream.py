@@ -86,8 +86,12 @@ def test_nothing_is_shown_behind_a_stop_sequence() -> None:
         assert feed(machine, name, **members) == []
 
 
-def test_usage_may_be_missing() -> None:
+def test_usage_is_told_at_the_end_and_may_be_missing() -> None:
     machine = begun(include_usage=True)
     chunks = feed(machine, "response.completed", response=RESPONSE)
     assert [bool(chunk["choices"]) for chunk in chunks] == [True]
     assert machine.usage is None
+    assert not machine.settled
+    machine = begun()
+    feed(machine, "response.completed", response=RESPONSE | {"usage": {"input_tokens": 5, "output_tokens": 2}})
+    assert machine.settled

@@ -18,6 +18,8 @@ DONE = b"data: [DONE]\n\n"
 class OtherDialect:
     """A translator whose events are chunks already; `end` completes it."""
 
+    settled = False
+
     def __init__(self) -> None:
         self.usage: TokenUsage | None = None
         self.complete = False

@@ -121,10 +121,12 @@ class MessagesStream:
         "_tool_index",
         "_usage",
         "complete",
+        "settled",
     )
 
     def __init__(self, sent: Sent, *, created: int) -> None:
         self.complete = False
+        self.settled = False
         self._sent = sent
         self._created = created
         self._started = False
@@ -258,6 +260,7 @@ class MessagesStream:
             self._usage.merge(event.usage)
         if event.delta.stop_reason is not None:
             self._stop = event.delta
+            self.settled = True
         if event.delta.container is not None:
             self._extension["container"] = event.delta.container
         return []

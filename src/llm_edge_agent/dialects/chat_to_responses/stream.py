@@ -77,6 +77,11 @@ class ResponsesStream:
         self._kept: list[Json] = []
         self._shielded = False
 
+    @property
+    def settled(self) -> bool:
+        """Usage comes with the last event alone."""
+        return self.usage is not None
+
     def feed(self, event: str, data: bytes) -> list[bytes]:
         """Raises GatewayError: UPSTREAM_INVALID for data or an order that no Responses stream has, and what an error
         event stands for."""
