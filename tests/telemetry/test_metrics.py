@@ -566,3 +566,19 @@ def test_a_shared_memo_changes_no_count() -> None:
     with_memo.observe(hit(memo=memo))
     without.observe(hit())
     assert series(with_memo) == series(without)
+
+
+@pytest.mark.parametrize("number", [1, 63, 64, 65, 300])
+def test_all_are_counted_however_many_there_were_since_somebody_looked(number: int) -> None:
+    alone = Metrics(PROVIDERS, MODELS)
+    worker = Metrics(PROVIDERS, MODELS, block=Metrics.shared_block(PROVIDERS, MODELS, 1))
+    for metrics in (alone, worker):
+        for i in range(1, number + 1):
+            usage = TokenUsage(prompt_tokens=i, completion_tokens=2)
+            finished = Finished(usage=usage, cost_picodollars=10**6 + i, duration_s=0.001 * i, stream=i % 3 == 0)
+            metrics.observe(as_protocol(finished if i % 4 else hit(saved_picodollars=i)))
+        told = sum(i for i in range(1, number + 1) if i % 4)
+        assert metrics.totals().requests == number
+        printed = series(metrics)
+        assert printed['llm_edge_tokens_prompt_total{provider="openai",model="gpt-5",kind="uncached"}'] == str(told)
+    assert series(alone) == series(worker)

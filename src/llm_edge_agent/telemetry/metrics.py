@@ -1,4 +1,5 @@
-"""Counts finished exchanges. `observe` is the hot path; everything that can be worked out once is kept per outcome.
+"""Counts finished exchanges. `observe` and `_add_up` are the hot path; everything that can be worked out once is kept
+for all exchanges that are alike.
 
 How many series there can be:
 - made at start, at 0: for each provider what its requests can move (about 230 lines of exposition each, most of them
@@ -22,7 +23,7 @@ from prometheus_client import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from llm_edge_agent.core.errors import ErrorKind
-from llm_edge_agent.core.pricing import NO_EFFECT, Estimated, TokenUsage
+from llm_edge_agent.core.pricing import NO_EFFECT, Estimated, PromptCacheEffect, TokenUsage
 from llm_edge_agent.telemetry import FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.alike import Alike
 from llm_edge_agent.telemetry.exposition import (
@@ -82,6 +83,9 @@ _MAX_CELL = 2**63 - 1
 _MAX_SPEED = 10**9
 """Thousandths of a token a second: what a provider claims to have made cannot fill the sum of a histogram."""
 
+_TOGETHER = 64
+"""So many exchanges are counted in one go where no other process reads the cells, or fewer as soon as somebody reads
+them: one by one, each finds the processor's caches full of other things, and costs three times as much."""
 _US_PER_S = float(US_PER_S)
 _DURATION_BOUNDS = DURATION.bounds
 _OVERHEAD_BOUNDS = OVERHEAD.bounds
@@ -126,6 +130,21 @@ class _Moves:
         """In the order in which `observe` unpacks them."""
 
 
+_Told = tuple[
+    _Moves,
+    float,
+    float | None,
+    float | None,
+    float | None,
+    TokenUsage | None,
+    int | None,
+    int,
+    PromptCacheEffect,
+]
+"""What an exchange moves and by how much: its duration, the waits for all providers and for the last, the time to the
+first token, usage, cost and savings in picodollars, the effect of the provider's prompt cache."""
+
+
 class Metrics:
     """The counters of one worker, and the exposition of all of them. `observe` and the cache observers belong to one
     thread, the event loop's."""
@@ -150,6 +169,8 @@ class Metrics:
         self._families = Families(providers, models)
         self._tiers = tuple(tiers)
         preset = preset_keys(self._families, endpoints, tiers)
+        self._together = 1 if block is not None else _TOGETHER
+        self._told: list[_Told] = []
         if block is None:
             block = _block(self._families, preset, 1, shared=False)
         self._block = block
@@ -202,69 +223,78 @@ class Metrics:
         moves: _Moves | None = memo.get("metrics")
         if moves is None or moves.generation is not self._generation or (spends and not moves.spend):
             moves = memo["metrics"] = self._resolve(exchange, spends)
-        cells = self._cells
-        for cell in moves.counters:
-            cells[cell] += 1
-        (
-            duration,
-            duration_sum,
-            overhead,
-            overhead_sum,
-            provider_latency,
-            provider_latency_sum,
-            ttft,
-            ttft_sum,
-            speed,
-            speed_sum,
-        ) = moves.histograms
         duration_s = exchange.duration_s
-        ticks = int(duration_s * _US_PER_S)
-        bucket = bisect_left(_DURATION_BOUNDS, ticks)
-        cells[duration + bucket] += 1
-        cells[duration_sum] += ticks
-        traced = exchange.traced
-        if traced is not None and traced.trace.sampled:
-            # A row's key stands before its first cell.
-            self._exemplars[cells[duration - 1], bucket] = Exemplar(traced.trace.trace_id, duration_s, time())
         upstream_s = last_s = exchange.upstream_s
         attempts = exchange.attempts
         if len(attempts) > 1:
             upstream_s, last_s = self._earlier_attempts(attempts)
-        if overhead:
-            ticks = int((duration_s - upstream_s) * _US_PER_S) if upstream_s is not None else ticks
-            if ticks < 0:
-                ticks = 0
-            cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
-            cells[overhead_sum] += ticks
-        if last_s is not None and provider_latency:
-            ticks = int(last_s * _US_PER_S)
-            cells[provider_latency + bisect_left(_LATENCY_BOUNDS, ticks)] += 1
-            cells[provider_latency_sum] += ticks
-        ttft_s = exchange.ttft_s
-        if ttft_s is not None:
-            ticks = int(ttft_s * _US_PER_S)
-            cells[ttft + bisect_left(_TTFT_BOUNDS, ticks)] += 1
-            cells[ttft_sum] += ticks
-        if usage is not None:
-            self._account(moves.spend, exchange, usage)
-            if speed:
-                # Of a stream: from its first token on, which the tokens after it took.
-                tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
-                took_s = last_s if ttft_s is None else duration_s - ttft_s
-                if tokens > MOST_TOKENS:
-                    tokens = MOST_TOKENS
-                if tokens > 0 and took_s:
-                    pace = tokens * MILLI / (took_s if took_s > 1e-6 else 1e-6)
-                    ticks = int(pace) if pace < _MAX_SPEED else _MAX_SPEED
-                    cells[speed + bisect_left(_SPEED_BOUNDS, ticks)] += 1
-                    cells[speed_sum] += ticks
-        if cost:
-            _add_money(cells, moves.spend + COST, cost)
-        if saved > 0:
-            _add_money(cells, moves.spend + SAVED, saved)
+        traced = exchange.traced
+        if traced is not None and traced.trace.sampled:
+            row = moves.histograms[0]
+            bucket = bisect_left(_DURATION_BOUNDS, int(duration_s * _US_PER_S))
+            # A row's key stands before its first cell.
+            self._exemplars[self._cells[row - 1], bucket] = Exemplar(traced.trace.trace_id, duration_s, time())
         if exchange.warnings:
             for warning in exchange.warnings:
-                cells[self._rows.warning(warning)] += 1
+                self._cells[self._rows.warning(warning)] += 1
+        told = self._told
+        told.append((moves, duration_s, upstream_s, last_s, exchange.ttft_s, usage, cost, saved, exchange.prompt_cache))
+        if len(told) >= self._together:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Moves the cells of what was told since the last time."""
+        cells = self._cells
+        told, self._told = self._told, []
+        for moves, duration_s, upstream_s, last_s, ttft_s, usage, cost, saved, effect in told:
+            (
+                duration,
+                duration_sum,
+                overhead,
+                overhead_sum,
+                provider_latency,
+                provider_latency_sum,
+                ttft,
+                ttft_sum,
+                speed,
+                speed_sum,
+            ) = moves.histograms
+            for cell in moves.counters:
+                cells[cell] += 1
+            ticks = int(duration_s * _US_PER_S)
+            cells[duration + bisect_left(_DURATION_BOUNDS, ticks)] += 1
+            cells[duration_sum] += ticks
+            if overhead:
+                ticks = int((duration_s - upstream_s) * _US_PER_S) if upstream_s is not None else ticks
+                if ticks < 0:
+                    ticks = 0
+                cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
+                cells[overhead_sum] += ticks
+            if last_s is not None and provider_latency:
+                ticks = int(last_s * _US_PER_S)
+                cells[provider_latency + bisect_left(_LATENCY_BOUNDS, ticks)] += 1
+                cells[provider_latency_sum] += ticks
+            if ttft_s is not None:
+                ticks = int(ttft_s * _US_PER_S)
+                cells[ttft + bisect_left(_TTFT_BOUNDS, ticks)] += 1
+                cells[ttft_sum] += ticks
+            if usage is not None:
+                self._account(moves.spend, usage, cost, effect)
+                if speed:
+                    # Of a stream: from its first token on, which the tokens after it took.
+                    tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
+                    took_s = last_s if ttft_s is None else duration_s - ttft_s
+                    if tokens > 0 and took_s:
+                        if tokens > MOST_TOKENS:
+                            tokens = MOST_TOKENS  # no float is as large as what a provider may claim
+                        pace = tokens * MILLI / (took_s if took_s > 1e-6 else 1e-6)
+                        ticks = int(pace) if pace < _MAX_SPEED else _MAX_SPEED
+                        cells[speed + bisect_left(_SPEED_BOUNDS, ticks)] += 1
+                        cells[speed_sum] += ticks
+            if cost:
+                _add_money(cells, moves.spend + COST, cost)
+            if saved > 0:
+                _add_money(cells, moves.spend + SAVED, saved)
 
     def _earlier_attempts(self, attempts: Sequence[FinishedAttempt]) -> tuple[float, float]:
         """Counts what led from one attempt to the next, and each but the last as its provider's; the exchange speaks
@@ -345,20 +375,24 @@ class Metrics:
         content_type = negotiate(accept)
         openmetrics = content_type == OPENMETRICS
         self._move_mirrored()
-        own = self._exposition.render(self._block.sums(), self._exemplars, openmetrics=openmetrics)
+        own = self._exposition.render(self._sums(), self._exemplars, openmetrics=openmetrics)
         values = self._gauges.merged(self._peers() if self._peers is not None else [])
         gauges = render_gauges(values, openmetrics=openmetrics)
         encode: Callable[[CollectorRegistry], bytes] = generate_openmetrics if openmetrics else generate_text
         return b"".join((own.encode(), gauges.encode(), encode(self._runtime))), content_type
 
+    def _sums(self) -> dict[int, list[int]]:
+        self._add_up()
+        return self._block.sums()
+
     def totals(self) -> Totals:
         """What a summary at the end of a run shows."""
-        return add_up(self._families, self._block.sums())
+        return add_up(self._families, self._sums())
 
     def cache_counts(self) -> dict[str, Any]:
         """What the caches did since the start, over every worker. Money in dollars."""
         gauges = self._gauges.merged(self._peers() if self._peers is not None else [])
-        return cache_counts(self._families, self._tiers, self._block.sums(), gauges)
+        return cache_counts(self._families, self._tiers, self._sums(), gauges)
 
     def _resolve(self, exchange: FinishedExchange, spends: bool) -> _Moves:
         """The cells of exchanges of a kind that was not met before. `spends`: there are tokens or money to account."""
@@ -417,7 +451,7 @@ class Metrics:
         """A model has got series of its own: what was worked out before may count it as `other`."""
         self._generation = object()
 
-    def _account(self, row: int, exchange: FinishedExchange, usage: TokenUsage) -> None:
+    def _account(self, row: int, usage: TokenUsage, cost: int | None, effect: PromptCacheEffect) -> None:
         """Tokens, in a row of spend. The kinds of a prompt's tokens always add up to the prompt, whatever the provider
         says."""
         cells = self._cells
@@ -441,8 +475,7 @@ class Metrics:
         if usage.estimated:
             told = usage.estimated is not Estimated.ALL
             self._account_estimated(row, (0, 0, 0) if told else (prompt - read - written, read, written), completion)
-            _add_money(cells, row + COST_ESTIMATED, exchange.cost_picodollars or 0)
-        effect = exchange.prompt_cache
+            _add_money(cells, row + COST_ESTIMATED, cost or 0)
         if effect is not NO_EFFECT:
             _add_money(cells, row + PROMPT_SAVED, effect.saved)
             _add_money(cells, row + PROMPT_SURCHARGE, effect.surcharge)
