@@ -10,7 +10,7 @@ import pytest
 from llm_edge_agent import __version__
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
 from tests.e2e.raw_client import request_bytes
-from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask, gateway_config, running
+from tests.e2e.running_gateway import CLAUDE, MODEL, RunningGateway, ask, eventually, gateway_config, running
 from tests.e2e.scripted_upstream import completion, failure, reply, says, scripted
 
 TOLD = ("x-llm-edge-cost-usd", "x-llm-edge-latency-ms")
@@ -186,6 +186,16 @@ WRONG = [
     ("GET", "/v1/models/../../etc/passwd", 404, "model_not_found"),
     ("GET", "/V1/MODELS", 404, "unknown_url"),
 ]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/nowhere"])
+async def test_a_method_of_a_clients_own_making_is_kept_nowhere(path: str, gateway: RunningGateway) -> None:
+    for method in ("g" * 9000, "sk-live-0123456789abcdef"):
+        answer = await gateway.exchange(f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n".encode())
+        assert answer.status in (404, 405)
+    await eventually(lambda: gateway.log().count('"event":"request"') == 2)
+    assert [json.loads(line)["method"] for line in gateway.log().splitlines() if '"request"' in line] == ["other"] * 2
+    assert "g" * 17 not in gateway.log()
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), WRONG)

@@ -30,6 +30,8 @@ from llm_edge_agent.gateway.request_ids import RequestIds
 from llm_edge_agent.http.messages import Complete, Refusal, Request, Streaming
 from llm_edge_agent.telemetry.traced import Tracer
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+"""Any other is a text of a client's, and kept and shown as `other`."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 _REFUSALS: dict[Refusal, ErrorKind] = {
@@ -199,6 +201,8 @@ class GatewayHandler:
     def _turn_away(
         self, route: Route, exchange: Exchange, error: GatewayError, limiter: RateLimiter | None = None
     ) -> Complete:
+        if exchange.method not in _METHODS:
+            exchange.method = "other"
         if route.counted:
             exchange.end(error.status, error.kind)
         lines = b""
@@ -280,7 +284,7 @@ class GatewayHandler:
         )
         exchange = request.context if request is not None else None
         if not isinstance(exchange, Exchange):
-            method = request.method if request is not None else "other"
+            method = request.method if request is not None and request.method in _METHODS else "other"
             request_id = self._ids.next()
             exchange = Exchange(
                 request_id, UNKNOWN.endpoint, method, UNKNOWN.template, monotonic(), ANYONE, self._observers
