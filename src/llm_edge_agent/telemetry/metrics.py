@@ -1,4 +1,4 @@
-"""Counts finished exchanges. `observe` and `_add_up` are the hot path; everything that can be worked out once is kept
+"""Counts finished exchanges. `observe` and `_count` are the hot path; everything that can be worked out once is kept
 for all exchanges that are alike.
 
 How many series there can be:
@@ -13,8 +13,9 @@ A slot that is full (65,536 cells beyond what it starts with) counts under `othe
 
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from time import time
 from typing import Any, Literal
 
@@ -95,8 +96,8 @@ _SPEED_BOUNDS = SPEED.bounds
 
 
 class _Moves:
-    """The cells that exchanges of one kind move. Of a histogram: its first bucket, and its sum. 0, which is no row's
-    cell: they have no such series. Good while `generation` is that of the metrics."""
+    """The cells that exchanges of one kind move; of a row, its first. 0, which is no row's cell: they have no such
+    series. Good while `generation` is that of the metrics."""
 
     __slots__ = ("counters", "generation", "histograms", "spend")
 
@@ -115,19 +116,7 @@ class _Moves:
         self.generation = generation
         self.counters = counters
         self.spend = spend
-        self.histograms = (
-            duration,
-            duration + DURATION.sum_cell,
-            overhead,
-            overhead + OVERHEAD.sum_cell,
-            provider_latency,
-            provider_latency + PROVIDER_LATENCY.sum_cell,
-            ttft,
-            ttft + TTFT.sum_cell,
-            speed,
-            speed + SPEED.sum_cell,
-        )
-        """In the order in which `observe` unpacks them."""
+        self.histograms = duration, overhead, provider_latency, ttft, speed
 
 
 _Told = tuple[
@@ -143,6 +132,7 @@ _Told = tuple[
 ]
 """What an exchange moves and by how much: its duration, the waits for all providers and for the last, the time to the
 first token, usage, cost and savings in picodollars, the effect of the provider's prompt cache."""
+_moves_of: Callable[[_Told], _Moves] = itemgetter(0)
 
 
 class Metrics:
@@ -169,8 +159,8 @@ class Metrics:
         self._families = Families(providers, models)
         self._tiers = tuple(tiers)
         preset = preset_keys(self._families, endpoints, tiers)
-        self._together = 1 if block is not None else _TOGETHER
-        self._told: list[_Told] = []
+        self._told: list[_Told] | None = [] if block is None else None
+        """What is not counted yet; None where each exchange is counted at once."""
         if block is None:
             block = _block(self._families, preset, 1, shared=False)
         self._block = block
@@ -237,49 +227,50 @@ class Metrics:
         if exchange.warnings:
             for warning in exchange.warnings:
                 self._cells[self._rows.warning(warning)] += 1
+        one = (moves, duration_s, upstream_s, last_s, exchange.ttft_s, usage, cost, saved, exchange.prompt_cache)
         told = self._told
-        told.append((moves, duration_s, upstream_s, last_s, exchange.ttft_s, usage, cost, saved, exchange.prompt_cache))
-        if len(told) >= self._together:
-            self._add_up()
+        if told is None:
+            self._count(moves, (one,))
+            return
+        told.append(one)
+        if len(told) >= _TOGETHER:
+            self._count_told()
 
-    def _add_up(self) -> None:
-        """Moves the cells of what was told since the last time."""
+    def _count_told(self) -> None:
+        """Counts what was told since the last time."""
+        if self._told:
+            told, self._told = self._told, []
+            for moves, alike in groupby(told, _moves_of):
+                self._count(moves, alike)
+
+    def _count(self, moves: _Moves, alike: Iterable[_Told]) -> None:
+        """Moves the cells of exchanges of one kind."""
         cells = self._cells
-        told, self._told = self._told, []
-        for moves, duration_s, upstream_s, last_s, ttft_s, usage, cost, saved, effect in told:
-            (
-                duration,
-                duration_sum,
-                overhead,
-                overhead_sum,
-                provider_latency,
-                provider_latency_sum,
-                ttft,
-                ttft_sum,
-                speed,
-                speed_sum,
-            ) = moves.histograms
-            for cell in moves.counters:
-                cells[cell] += 1
+        duration, overhead, provider_latency, ttft, speed = moves.histograms
+        spend = moves.spend
+        number = duration_sum = overhead_sum = latency_sum = ttft_sum = speed_sum = cost_sum = saved_sum = 0
+        for _, duration_s, upstream_s, last_s, ttft_s, usage, cost, saved, effect in alike:
+            number += 1
             ticks = int(duration_s * _US_PER_S)
             cells[duration + bisect_left(_DURATION_BOUNDS, ticks)] += 1
-            cells[duration_sum] += ticks
+            duration_sum += ticks
             if overhead:
                 ticks = int((duration_s - upstream_s) * _US_PER_S) if upstream_s is not None else ticks
-                if ticks < 0:
-                    ticks = 0
-                cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
-                cells[overhead_sum] += ticks
+                if ticks > 0:
+                    cells[overhead + bisect_left(_OVERHEAD_BOUNDS, ticks)] += 1
+                    overhead_sum += ticks
+                else:
+                    cells[overhead] += 1
             if last_s is not None and provider_latency:
                 ticks = int(last_s * _US_PER_S)
                 cells[provider_latency + bisect_left(_LATENCY_BOUNDS, ticks)] += 1
-                cells[provider_latency_sum] += ticks
+                latency_sum += ticks
             if ttft_s is not None:
                 ticks = int(ttft_s * _US_PER_S)
                 cells[ttft + bisect_left(_TTFT_BOUNDS, ticks)] += 1
-                cells[ttft_sum] += ticks
+                ttft_sum += ticks
             if usage is not None:
-                self._account(moves.spend, usage, cost, effect)
+                self._account(spend, usage, cost, effect)
                 if speed:
                     # Of a stream: from its first token on, which the tokens after it took.
                     tokens = usage.completion_tokens if ttft_s is None else usage.completion_tokens - 1
@@ -290,11 +281,24 @@ class Metrics:
                         pace = tokens * MILLI / (took_s if took_s > 1e-6 else 1e-6)
                         ticks = int(pace) if pace < _MAX_SPEED else _MAX_SPEED
                         cells[speed + bisect_left(_SPEED_BOUNDS, ticks)] += 1
-                        cells[speed_sum] += ticks
-            if cost:
-                _add_money(cells, moves.spend + COST, cost)
+                        speed_sum += ticks
+            if cost and cost > 0:
+                cost_sum += cost
             if saved > 0:
-                _add_money(cells, moves.spend + SAVED, saved)
+                saved_sum += saved
+        for cell in moves.counters:
+            cells[cell] += number
+        cells[duration + DURATION.sum_cell] += duration_sum
+        if overhead_sum:
+            cells[overhead + OVERHEAD.sum_cell] += overhead_sum
+        if latency_sum:
+            cells[provider_latency + PROVIDER_LATENCY.sum_cell] += latency_sum
+        if ttft_sum:
+            cells[ttft + TTFT.sum_cell] += ttft_sum
+        if speed_sum:
+            cells[speed + SPEED.sum_cell] += speed_sum
+        _add_money(cells, spend + COST, cost_sum)
+        _add_money(cells, spend + SAVED, saved_sum)
 
     def _earlier_attempts(self, attempts: Sequence[FinishedAttempt]) -> tuple[float, float]:
         """Counts what led from one attempt to the next, and each but the last as its provider's; the exchange speaks
@@ -382,7 +386,7 @@ class Metrics:
         return b"".join((own.encode(), gauges.encode(), encode(self._runtime))), content_type
 
     def _sums(self) -> dict[int, list[int]]:
-        self._add_up()
+        self._count_told()
         return self._block.sums()
 
     def totals(self) -> Totals:
