@@ -64,6 +64,17 @@ async def test_metadata_elsewhere(where: str, stream: bool, simulator: RunningSi
             assert answer.headers.get("trailer") == (", ".join(TOLD) if answer.trailers else None)
 
 
+async def test_http_1_0_has_no_place_for_what_is_told_behind_a_stream(simulator: RunningSimulator) -> None:
+    asked = request_bytes(ask("hello", stream=True)).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    config = gateway_config(simulator.url_anthropic, response_metadata="headers")
+    async with running(config) as gateway, gateway.connect() as wire:
+        await wire.send(asked)
+        status, headers = await wire.head()
+        body = await wire.to_end()
+    assert (status, "trailer" in headers, "transfer-encoding" in headers) == (200, False, False)
+    assert body.endswith(b"data: [DONE]\n\n")
+
+
 async def test_whoever_joins_a_stream_is_told_its_own_cost_behind_it() -> None:
     provider = await start_simulator(SimulatorSettings(latency_s=0.2, tokens_per_s=100))
     async with running(gateway_config(provider.url_anthropic, response_metadata="headers")) as gateway:

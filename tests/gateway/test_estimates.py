@@ -85,11 +85,28 @@ async def test_a_stream_that_breaks_between_its_end_and_its_usage_is_estimated(r
     data = SSE_HEAD + b"".join(map(chunked, [*pieces("abc"), event({}, "stop")]))
     async with scripted(says_once(data, reset=reset)) as upstream, running(gateway_config(upstream.url)) as gateway:
         body = ask("How much is it?", stream=True)
-        assert (await gateway.chat(body)).whole
+        answer = await gateway.chat(body)
+        assert answer.whole
+        assert answer.events[-2]["metadata"]["cost_usd"] is None  # a client is told no estimate
         (line,) = await gateway.logged('"event":"request"')
     assert (line["status"], line["error_type"], line["tokens"]["estimated"]) == (200, None, "all")
     assert line["tokens"]["prompt"] == pytest.approx(len(body) // 4, abs=1)
     assert line["tokens"]["completion"] == pytest.approx(3, abs=1)
+    assert line["cost_usd"] > 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+async def test_behind_a_stream_that_breaks_no_estimate_is_told(path: str) -> None:
+    data = SSE_HEAD + b"".join(map(chunked, pieces("abc")))
+    async with (
+        scripted(says_once(data)) as upstream,
+        running(gateway_config(upstream.url, response_metadata="headers")) as gateway,
+    ):
+        body = ask("How much is it?", stream=True, max_tokens=50)
+        answer = await gateway.exchange(request_bytes(body, path=path))
+        (line,) = await gateway.logged('"event":"request"')
+    assert (answer.whole, list(answer.trailers)) == (True, ["x-llm-edge-latency-ms"])
+    assert line["tokens"]["estimated"] == "all"
     assert line["cost_usd"] > 0
 
 

@@ -316,7 +316,7 @@ class _Asked(msgspec.Struct):
         if not (dispatch.in_body and miss.endpoint.in_body):
             return None
         latency_s = monotonic() - exchange.started_s
-        return metadata_object(self.upstream.name, latency_s, exchange.cost_picodollars)
+        return metadata_object(self.upstream.name, latency_s, exchange.exact_cost_picodollars)
 
     def on_failure(self, failure: UpstreamFailure) -> GatewayError:
         error = _failure_error(self.upstream.name, failure)

@@ -107,6 +107,11 @@ class Exchange:
         return self.principal.key_id
 
     @property
+    def exact_cost_picodollars(self) -> int | None:
+        """As a client may be told it: never an estimate."""
+        return self.cost_picodollars if self.usage is None or not self.usage.estimated else None
+
+    @property
     def chosen(self) -> str | None:
         return self.route_line.partition(b": ")[2].decode("ascii").rstrip() or None
 

@@ -23,7 +23,7 @@ SSE_HEADERS = (
 
 MetadataPlace = Literal["body", "headers", "off"]
 """Where `metadata` is told. `headers`: of a stream, whose head comes before anything of it is known, its trailers. By
-doors whose bodies stay as they came, `body` means headers too."""
+doors whose bodies stay as they came, `body` means the head of a whole answer, and no trailers."""
 
 TRAILER_LINE = b"trailer: x-llm-edge-cost-usd, x-llm-edge-latency-ms\r\n"
 
@@ -106,7 +106,7 @@ def latency_line(exchange: Exchange) -> bytes:
 
 def trailing_lines(exchange: Exchange) -> bytes:
     """What a stream's head could not tell."""
-    cost = exchange.cost_picodollars
+    cost = exchange.exact_cost_picodollars
     lines = b"" if cost is None else b"x-llm-edge-cost-usd: %b\r\n" % usd(cost).encode("ascii")
     return lines + latency_line(exchange)
 

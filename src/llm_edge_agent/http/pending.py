@@ -6,6 +6,7 @@ until then, and guards every way in: what comes later finds nothing to act on.
 
 import asyncio
 import logging
+import re
 import traceback
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
@@ -16,6 +17,9 @@ from llm_edge_agent.http.messages import AbortReason, Complete, Request, Streami
 
 BODYLESS: Final = frozenset((204, 304))
 """Statuses whose replies have neither body nor content-length here (RFC 9110 sections 15.3.5 and 15.4.5)."""
+
+_ANNOUNCED: Final = re.compile(rb"(?m)^trailer:[^\r]*\r\n")
+"""What says that trailers follow, where there is no place for them."""
 
 logger = logging.getLogger("llm_edge_agent.http")
 
@@ -173,7 +177,9 @@ class Pending:
             self._mute = bodyless or self._request.method == "HEAD"
             self._chunked = not self._request.http_1_0
             headers = reply.headers
-            if self._chunked and not bodyless:
+            if not self._chunked:
+                headers = _ANNOUNCED.sub(b"", headers)
+            elif not bodyless:
                 headers += b"transfer-encoding: chunked\r\n"
             self._outlet.open_stream(reply.status, headers)
             self._sent = True
