@@ -64,6 +64,10 @@ class Leak:
     place: str
     canary: str
 
+    @property
+    def is_key(self) -> bool:
+        return self.canary.startswith("canary-key-")
+
     def __str__(self) -> str:
         return f"{self.kind} {self.place}: {self.canary}"
 

@@ -1,8 +1,8 @@
 """Has pytest search what gateways let out: the test that let a canary out fails, and so does a run of everything that
 looked at too little to be believed.
 
-`@pytest.mark.lets_out(kind, ..., reason="...")` exempts a test that lets such a thing out by design, and fails where it
-did not: there is no exemption that nobody needs.
+`@pytest.mark.lets_out(kind, ..., reason="...")` exempts a test that lets texts out in such a thing by design (with
+`keys=True`: keys, too), and fails where it did not: there is no exemption that nobody needs.
 """
 
 from collections.abc import Generator
@@ -21,7 +21,7 @@ _PASSED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "lets_out(kind, ..., reason): lets canaries out by design")
+    config.addinivalue_line("markers", "lets_out(kind, ..., reason, keys=False): lets canaries out by design")
     config.stash[_LEFT_OVER] = []
 
 
@@ -45,11 +45,14 @@ def pytest_runtest_makereport(
 
 def _judge(item: pytest.Item, leaks: list[Leak]) -> str:
     exempt: set[str] = set()
+    with_keys: set[str] = set()
     for mark in item.iter_markers("lets_out"):
         assert mark.args, "an exemption names what is let out"
         assert mark.kwargs["reason"], "an exemption says why"
         exempt.update(mark.args)
-    wrong = _told([leak for leak in leaks if leak.kind not in exempt])
+        if mark.kwargs.get("keys"):
+            with_keys.update(mark.args)
+    wrong = _told([leak for leak in leaks if leak.kind not in (with_keys if leak.is_key else exempt)])
     unused = exempt - {leak.kind for leak in leaks}
     passed = item.stash.get(_PASSED, False)
     if unused and passed:

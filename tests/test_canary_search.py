@@ -78,7 +78,7 @@ async def test_whatever_a_gateway_in_this_process_lets_out_is_searched() -> None
             assert (await gateway.chat(ask(model=f"{TELLTALE}/{MODEL}"))).status == 503
 
 
-@pytest.mark.lets_out(ANSWER, reason="its provider gives a key away, to be found")
+@pytest.mark.lets_out(ANSWER, keys=True, reason="its provider gives a key away, to be found")
 async def test_a_key_in_an_answer_is_found() -> None:
     async with (
         scripted(says(reply(completion(OPENAI_KEY)))) as upstream,
@@ -134,6 +134,11 @@ EXEMPT = """
 def test_exempt():
     canaries.look(canaries.LOG, "gateway.log", canaries.PROMPT_CANARY.encode())
 """
+TOO_MUCH = """
+@pytest.mark.lets_out(canaries.SPANS, reason="its text is captured")
+def test_too_much():
+    canaries.look(canaries.SPANS, "span", f"{canaries.PROMPT_CANARY} {canaries.ALICE_KEY}".encode())
+"""
 NEEDLESS = """
 @pytest.mark.lets_out(canaries.LOG, reason="a reason")
 def test_needless():
@@ -141,7 +146,7 @@ def test_needless():
 """
 
 
-captured = pytest.mark.lets_out(LOG, reason="pytest captures what the inner run says of its canary")
+captured = pytest.mark.lets_out(LOG, keys=True, reason="pytest captures what the inner run says of its canary")
 
 
 @pytest.fixture
@@ -160,9 +165,10 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
         pytest.param(LEAKS, ("-n", "2"), 1, f"log gateway.log, line 1 (a: b): {PROMPT_CANARY}", marks=captured),
         pytest.param(PRINTS, (), 1, f"log Captured stdout call, line 1: {ALICE_KEY}", marks=captured),
         (EXEMPT, ("-n", "2"), 0, "searched for canaries: 1 x log, 0 x log line, 4 x page of metrics"),
+        pytest.param(TOO_MUCH, (), 1, f"span span, line 1: {ALICE_KEY}", marks=captured),
         (NEEDLESS, (), 1, "lets_out(log) is not needed"),
     ],
-    ids=["leaks", "leaks in a worker", "prints", "exempt", "needless exemption"],
+    ids=["leaks", "leaks in a worker", "prints", "exempt", "a key beside an exempt text", "needless exemption"],
 )
 def test_a_run_fails(more: str, arguments: tuple[str, ...], code: int, said: str, inner: pytest.Pytester) -> None:
     path = inner.makepyfile(INNER.format(more=more))
