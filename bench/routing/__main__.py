@@ -1,220 +1,99 @@
 """Prints how each rule fares on simulated days, and whether the gateway's strategies keep what is claimed of them.
 
-    python -m bench.routing [--seeds N] [--seconds S]
+    python -m bench.routing [--seeds N] [--seconds S] [--scenario NAME] [--write]
 
-Several gateway workers share nothing; each request comes to one of them by chance. Every rule meets the same arrivals
-and the same providers with the same seed. A request without an answer counts as a wait of 180 s. Figures are medians
-over seeds, with the lowest and highest where they tell.
+Every rule meets the same requests at the same times with the same luck (`world.py`). Exits with 1 where a claim does
+not hold. `--write` keeps what was printed in bench/results, under the day and the commit.
 """
 
 import argparse
-import random
-import statistics
+import platform
+import subprocess
 import sys
-from typing import NamedTuple
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
-from bench.routing.rules import COMPARED, OURS, Journey, MakeWorker
-from bench.routing.world import Clock, Outcome, Provider, Server
-from llm_edge_agent.core.strategies import PATIENCE_S
+from bench.routing.day import IN_TIME_S, WARM_UP_S, simulate
+from bench.routing.rules import COMPARED, OURS
+from bench.routing.scenarios import LOADS, SCENARIOS
+from bench.routing.table import HEAD, cheaper, misses, places, rows, turning
 
-WORKERS = 4
-WARM_UP_S = 30.0
-
-SCENARIOS: dict[str, tuple[Provider, ...]] = {
-    "all well": tuple(Provider(name=f"d{number}", price=1 + number / 5) for number in range(6)),
-    "one slow, one failing": (
-        Provider(name="slow", slowness=8, price=0.8),
-        Provider(name="failing", failing=1.0, price=0.9),
-        *(Provider(name=f"d{number}", price=1 + number / 5) for number in range(4)),
-    ),
-    "worst day": (
-        Provider(name="slow8", slowness=8, price=0.8),
-        Provider(name="slow4", slowness=4, price=1.2),
-        Provider(name="failing", failing=1.0, price=0.9),
-        Provider(name="limited", rpm=60, price=0.7),
-        Provider(name="d0", price=1.0),
-        Provider(name="d1", price=1.5),
-    ),
-    "gray": (
-        Provider(name="flaky", failing=0.3, price=0.8),
-        Provider(name="stalling", stalls=0.1, price=0.9),
-        Provider(name="slow2", slowness=2, price=0.7),
-        *(Provider(name=f"d{number}", price=1 + number / 5) for number in range(3)),
-    ),
-}
-LOADS = {"low": 0.3, "middle": 0.6, "high": 0.85}
-"""Requests per second as a share of what the well providers can serve."""
-
-PROMPT_TOKENS, OUTPUT_TOKENS = 1200, 240
-
-
-class Day(NamedTuple):
-    """One rule's result with one seed."""
-
-    p50_s: float
-    p95_s: float
-    p99_s: float
-    success: float
-    calls: float
-    """Upstream calls per request."""
-    cost: float
-    """USD per thousand answered requests."""
-
-
-def capacity_per_s(providers: tuple[Provider, ...]) -> float:
-    """What the providers that are neither slow, failing, limited nor gray serve."""
-    well = [each for each in providers if each.slowness == 1 and not each.failing and not each.rpm and not each.stalls]
-    return sum(each.slots / (each.first_token_s + OUTPUT_TOKENS / 60) for each in well)
-
-
-class _Request:
-    """A client's request on its way: asks its worker, calls a server, and again."""
-
-    def __init__(self, day: "_Run", journey: Journey, prompt_tokens: int, output_tokens: int) -> None:
-        self.day = day
-        self.journey = journey
-        self.prompt_tokens = prompt_tokens
-        self.output_tokens = output_tokens
-        self.arrived_s = day.clock.now_s
-        self.counted = self.arrived_s >= WARM_UP_S
-        self.number = 0
-
-    def go_on(self) -> None:
-        clock = self.day.clock
-        asked = self.journey.ask(clock.now_s)
-        if asked is None:
-            if self.counted:
-                self.day.failed += 1
-            return
-        self.number, pause_s = asked
-        if pause_s:
-            clock.at(clock.now_s + pause_s, self.call)
-        else:
-            self.call()
-
-    def call(self) -> None:
-        self.journey.began(self.day.clock.now_s)
-        self.day.calls += self.counted
-        self.day.servers[self.number].call(self.output_tokens, self.first, self.ended)
-
-    def first(self) -> None:
-        now_s = self.day.clock.now_s
-        self.journey.first(now_s)
-        if self.counted:
-            self.day.waits.append(now_s - self.arrived_s)
-            price = self.day.servers[self.number].provider.price
-            self.day.cost += price * (self.prompt_tokens + 4 * self.output_tokens) / 1e6
-
-    def ended(self, outcome: Outcome, wait_s: float | None) -> None:
-        self.journey.ended(self.day.clock.now_s, outcome, wait_s)
-        if outcome != "ok":
-            self.go_on()
-
-
-class _Run:
-    def __init__(
-        self, providers: tuple[Provider, ...], make: MakeWorker, per_s: float, seconds: float, seed: int
-    ) -> None:
-        self.clock = Clock()
-        self.servers = [
-            Server(provider, self.clock, random.Random(f"{seed} {provider.name}")) for provider in providers
-        ]
-        self.waits: list[float] = []
-        self.failed = 0
-        self.calls = 0
-        self.cost = 0.0
-        self._workers = [make(providers, random.Random(f"{seed} worker {number}")) for number in range(WORKERS)]
-        arrivals = random.Random(seed)
-        when_s = 0.0
-        while (when_s := when_s + arrivals.expovariate(per_s)) < seconds + WARM_UP_S:
-            worker = arrivals.choice(self._workers)
-            prompt = max(1, int(arrivals.lognormvariate(0, 0.8) * PROMPT_TOKENS / 1.38))
-            output = max(1, int(arrivals.lognormvariate(0, 0.6) * OUTPUT_TOKENS / 1.2))
-            self.clock.at(
-                when_s, lambda worker=worker, prompt=prompt, output=output: self._arrive(worker, prompt, output)
-            )  # type: ignore[misc]
-
-    def _arrive(self, worker, prompt: int, output: int) -> None:  # type: ignore[no-untyped-def]
-        _Request(self, worker.journey(self.clock.now_s, prompt), prompt, output).go_on()
-
-    def day(self) -> Day:
-        self.clock.run()
-        waits = sorted(self.waits)
-        answered, asked = len(waits), len(waits) + self.failed
-        waits += [180.0] * self.failed  # a request without an answer waited for all the time there is
-        at = [waits[min(len(waits) - 1, int(len(waits) * share))] for share in (0.5, 0.95, 0.99)]
-        return Day(*at, answered / asked, self.calls / asked, 1000 * self.cost / max(1, answered))
-
-
-def simulate(scenario: str, load: str, rule: MakeWorker, *, seconds: float, seed: int) -> Day:
-    """One day of one rule."""
-    providers = SCENARIOS[scenario]
-    return _Run(providers, rule, LOADS[load] * capacity_per_s(providers), seconds, seed).day()
+RESULTS = Path(__file__).parent.parent / "results"
+COMMIT = subprocess.run(
+    ["git", "rev-parse", "--short", "HEAD"],
+    capture_output=True,
+    text=True,
+    check=False,
+).stdout.strip()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--scenario", action="append", choices=list(SCENARIOS))
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    misses = []
+    if options.seeds < 6:
+        parser.error("fewer than 6 seeds have no 95 % interval")
+    failed: list[str] = []
+    printed = []
+    for line in _report(options, failed):
+        print(line, flush=True)
+        printed.append(line)
+    if options.write:
+        path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{COMMIT}-routing.md"
+        path.write_text("\n".join(printed) + "\n", encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _report(options: argparse.Namespace, failed: list[str]) -> Iterator[str]:
+    yield f"# Routing, simulated, {datetime.now(UTC):%Y-%m-%d}, commit {COMMIT}\n"
+    given = "".join(f" --scenario {name!r}" for name in options.scenario or ())
+    yield (
+        f"Command: `python -m bench.routing --seeds {options.seeds} --seconds {options.seconds:g}{given} --write`, "
+        f"Python {platform.python_version()} on {platform.machine()}; deterministic, so that the machine does not "
+        "matter.\n"
+    )
+    yield (
+        f"Medians over {options.seeds} seeds of {options.seconds:g} s after {WARM_UP_S:g} s of warming up. Time to "
+        "the first token (TTFT) in seconds; rules in bold are the gateway's own code. A request without an answer "
+        "counts as a wait of 180 s. All rules meet the same requests with the same luck, so that ratios of p99 are "
+        "taken seed by seed, and their 95 % interval says what is noise: `latency` is ahead where it lies below 1, "
+        "behind where it lies above. A call that is given up costs nothing here, which flatters the rules that let "
+        f"requests time out; money per request answered within {IN_TIME_S:g} s shows what their answers are worth.\n"
+    )
+    tally = {"ahead": 0, "level": 0, "behind": 0}
+    dear: list[str] = []
     for scenario in options.scenario or SCENARIOS:
         for load in LOADS:
+            made = SCENARIOS[scenario]
             days = {
-                name: [
-                    simulate(scenario, load, rule, seconds=options.seconds, seed=seed) for seed in range(options.seeds)
-                ]
+                name: [simulate(made, load, rule, seconds=options.seconds, seed=seed) for seed in range(options.seeds)]
                 for name, rule in {**OURS, **COMPARED}.items()
             }
-            per_s = LOADS[load] * capacity_per_s(SCENARIOS[scenario])
-            print(f"\n{scenario}, {load} load ({per_s:.1f} requests/s)\n")
-            print("| rule | TTFT p50 s | p95 s | p99 s (lowest to highest) | success % | calls each | USD per 1,000 |")
-            print("|---|---|---|---|---|---|---|")
-            for name, each in days.items():
-                print(_row(name, each), flush=True)
-            misses += _misses(scenario, load, days)
-    print()
-    for line in misses or ["Every claim held."]:
-        print(line)
-    return 1 if misses else 0
-
-
-def _median(days: list[Day], field: str) -> float:
-    return statistics.median(getattr(day, field) for day in days)
-
-
-def _row(name: str, days: list[Day]) -> str:
-    p99s = [day.p99_s for day in days]
-    shown = f"**{name}**" if name in OURS else name
-    return (
-        f"| {shown} | {_median(days, 'p50_s'):.2f} | {_median(days, 'p95_s'):.2f} "
-        f"| {_median(days, 'p99_s'):.2f} ({min(p99s):.2f} to {max(p99s):.2f}) "
-        f"| {100 * _median(days, 'success'):.2f} | {_median(days, 'calls'):.3f} | {_median(days, 'cost'):.3f} |"
+            yield f"## {scenario}, {load} load ({made.per_s(load):.1f} requests/s, {made.gateways} gateways)\n"
+            yield HEAD
+            yield from rows(days)
+            yield ""
+            for name, place in places(days).items():
+                tally[place] += name in COMPARED
+            failed += misses(scenario, load, days)
+            dear += [f"- {scenario}, {load} load: {', '.join(found)}" for found in [cheaper(days)] if found]
+    yield "## A deployment that turns eight times slower, and is well again 90 s later\n"
+    yield "Its share of all calls in percent, middle load, six deployments:\n"
+    yield from turning("middle", seeds=options.seeds)
+    yield "\n## Claims\n"
+    yield (
+        f"`latency` against the compared rules: ahead in {tally['ahead']} comparisons, level in {tally['level']}, "
+        f"behind in {tally['behind']}.\n"
     )
-
-
-def _misses(scenario: str, load: str, days: dict[str, list[Day]]) -> list[str]:
-    """What was claimed and did not hold."""
-    at = f"{scenario}, {load} load"
-    p99 = {name: _median(each, "p99_s") for name, each in days.items()}
-    cost = {name: _median(each, "cost") for name, each in days.items()}
-    found = [
-        f"{at}: latency has a p99 of {p99['latency']:.3f} s, {name} of {p99[name]:.3f} s"
-        for name in COMPARED
-        if p99[name] <= p99["latency"]
-    ]
-    if scenario == "one slow, one failing" and p99["weighted random"] < 5 * p99["latency"]:
-        found.append(f"{at}: latency is not 5 times better than weighted random")
-    # Who makes its clients wait for minutes, or turns them away, may be cheaper: what was not answered is not billed.
-    as_good = [name for name in days if p99[name] <= max(2 * p99["cost"], PATIENCE_S)]
-    found += [f"{at}: cost is dearer than {name}" for name in as_good if cost[name] < cost["cost"] * 0.9999]
-    found += [
-        f"{at}: hybrid is behind {name} in both p99 and cost"
-        for name in days
-        if p99[name] < p99["hybrid"] and cost[name] < cost["hybrid"]
-    ]
-    return found
+    if dear:
+        yield f"Cheaper per answer than `cost`, and how much they answered within {IN_TIME_S:g} s:\n"
+        yield from dear
+        yield ""
+    yield "\n".join(f"- Not held: {line}" for line in failed) or "Every claim held."
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ and a cool-down of 5 s after more than three failures in a minute, or for as lon
 """
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from math import exp
 from typing import Protocol
 
 from bench.routing.world import Outcome, Provider
@@ -125,7 +127,7 @@ def _no_group(name: str) -> Group:
     raise GatewayError(ErrorKind.MODEL_NOT_FOUND, name)
 
 
-class Common:
+class Common(ABC):
     """A rule as commonly built: `choose` picks among those neither tried nor cooling down."""
 
     MEAN_OF = 10
@@ -143,8 +145,12 @@ class Common:
     def journey(self, now_s: float, prompt_tokens: int) -> "CommonJourney":
         return CommonJourney(self)
 
-    def choose(self, among: list[int]) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def choose(self, among: list[int], now_s: float) -> int: ...
+
+    def answered(self, number: int, seconds: float, now_s: float) -> None:
+        """The first token came after so many seconds, or the call timed out."""
+        self.latencies[number].append(seconds)
 
     def failed(self, number: int, now_s: float, wait_s: float | None) -> None:
         if wait_s is not None:
@@ -169,7 +175,7 @@ class CommonJourney:
         if not left:
             return None
         warm = [number for number in left if worker.cool_until_s[number] <= now_s]
-        self._number = worker.choose(warm or left)
+        self._number = worker.choose(warm or left, now_s)
         self._tried.add(self._number)
         return self._number, 0.0
 
@@ -178,41 +184,78 @@ class CommonJourney:
         self._worker.outstanding[self._number] += 1
 
     def first(self, now_s: float) -> None:
-        self._worker.latencies[self._number].append(now_s - self._began_s)
+        self._worker.answered(self._number, now_s - self._began_s, now_s)
 
     def ended(self, now_s: float, outcome: Outcome, wait_s: float | None) -> None:
         worker = self._worker
         worker.outstanding[self._number] -= 1
         if outcome == "timeout":
-            worker.latencies[self._number].append(worker.TIMEOUT_COUNTS_S)
+            worker.answered(self._number, worker.TIMEOUT_COUNTS_S, now_s)
         if outcome != "ok":
             worker.failed(self._number, now_s, wait_s)
 
 
 class WeightedRandom(Common):
-    def choose(self, among: list[int]) -> int:
+    def choose(self, among: list[int], now_s: float) -> int:
         return self.chance.choice(among)
 
 
 class LeastOutstanding(Common):
-    def choose(self, among: list[int]) -> int:
+    def choose(self, among: list[int], now_s: float) -> int:
         least = min(self.outstanding[number] for number in among)
         return self.chance.choice([number for number in among if self.outstanding[number] == least])
 
 
 class TwoLeastOutstanding(Common):
-    def choose(self, among: list[int]) -> int:
+    def choose(self, among: list[int], now_s: float) -> int:
         two = self.chance.sample(among, min(2, len(among)))
         return min(two, key=lambda number: self.outstanding[number])
 
 
+class TwoPeak(Common):
+    """Peak EWMA of latency times outstanding calls, the better of two taken by chance: the best of what is common."""
+
+    DECAY_S = 10.0
+
+    def __init__(self, providers: tuple[Provider, ...], chance: random.Random) -> None:
+        super().__init__(providers, chance)
+        self._peaks = [(0.0, 0.0)] * len(providers)
+
+    def answered(self, number: int, seconds: float, now_s: float) -> None:
+        super().answered(number, seconds, now_s)
+        value_s, at_s = self._peaks[number]
+        kept = exp((at_s - now_s) / self.DECAY_S)
+        self._peaks[number] = (max(seconds, value_s * kept + seconds * (1 - kept)), now_s)
+
+    def choose(self, among: list[int], now_s: float) -> int:
+        two = self.chance.sample(among, min(2, len(among)))
+        return min(two, key=lambda number: self._score(number, now_s))
+
+    def _score(self, number: int, now_s: float) -> float:
+        value_s, at_s = self._peaks[number]
+        return value_s * exp((at_s - now_s) / self.DECAY_S) * (self.outstanding[number] + 1)
+
+
 class LowestMean(Common):
-    def choose(self, among: list[int]) -> int:
+    """The lowest average of the last ten latencies."""
+
+    def choose(self, among: list[int], now_s: float) -> int:
         means = [
             sum(self.latencies[each]) / len(self.latencies[each]) if self.latencies[each] else 0.0 for each in among
         ]
         least = min(means)
         return self.chance.choice([number for number, mean in zip(among, means, strict=True) if mean == least])
+
+
+class LowestPrice(Common):
+    """The lowest price of all."""
+
+    def __init__(self, providers: tuple[Provider, ...], chance: random.Random) -> None:
+        super().__init__(providers, chance)
+        self._prices = [each.price for each in providers]
+
+    def choose(self, among: list[int], now_s: float) -> int:
+        return min(among, key=self._prices.__getitem__)
 
 
 def ours(strategy: StrategyName) -> MakeWorker:
@@ -223,7 +266,9 @@ COMPARED: dict[str, MakeWorker] = {
     "weighted random": WeightedRandom,
     "least outstanding": LeastOutstanding,
     "two, least outstanding": TwoLeastOutstanding,
+    "two, peak EWMA": TwoPeak,
     "lowest mean latency": LowestMean,
+    "lowest price": LowestPrice,
 }
 OURS: dict[str, MakeWorker] = {
     name: ours(name) for name in ("latency", "hybrid", "cost", "weighted", "round_robin", "failover")

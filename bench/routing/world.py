@@ -1,8 +1,12 @@
-"""The simulated world: providers with finite slots, a clock that jumps from event to event, and clients that arrive.
+"""The simulated world: providers with finite slots, and a clock that jumps from event to event.
 
 A provider serves so many requests at a time and lets the others queue. A request's answer has a time to its first
-token and then a time to its end, and holds its slot for both. Providers may be slow, fail, limit the rate, or be gray:
-well most of the time and bad some of it.
+token and then a time to its end, and holds its slot for both. Providers may be slow, always or for a while, fail, limit
+the rate, or be gray: well most of the time and bad some of it.
+
+Chance belongs to the request, not to the provider: its nth call meets the same luck whichever provider it goes to. So
+rules that meet the same requests differ by what they decide and not by their luck, and differences between them show
+that would drown in noise.
 """
 
 import heapq
@@ -11,6 +15,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp, inf
 from typing import Literal
 
 Outcome = Literal["ok", "error", "limited", "timeout"]
@@ -27,15 +32,38 @@ class Provider:
     name: str
     slots: int = 32
     first_token_s: float = 0.4
+    spread: float = 0.35
+    """Sigma of the log-normal noise of the time to the first token."""
     slowness: float = 1.0
+    slow_from_s: float = 0.0
+    slow_until_s: float = inf
     failing: float = 0.0
     rpm: int | None = None
     stalls: float = 0.0
     """Share of requests that take STALL times as long to their first token."""
     price: float = 1.0
 
+    def slowness_at(self, now_s: float) -> float:
+        return self.slowness if self.slow_from_s <= now_s < self.slow_until_s else 1.0
+
 
 STALL = 20.0
+
+
+class Luck:
+    """What chance has in store for one request, call after call."""
+
+    __slots__ = ("_chance", "_seed")
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._chance: random.Random | None = None
+
+    def draw(self) -> tuple[float, float, float]:
+        """Of the next call: if it fails, if it stalls (both from 0 to 1), how long it takes, in sigmas."""
+        if self._chance is None:
+            self._chance = random.Random(self._seed)
+        return self._chance.random(), self._chance.random(), self._chance.gauss(0, 1)
 
 
 class Clock:
@@ -54,7 +82,7 @@ class Clock:
 
 
 class Call:
-    """One attempt at one provider."""
+    """One attempt at one provider. Seconds are those of a provider that is not slow."""
 
     __slots__ = ("done", "first_token_s", "generation_s", "on_end", "on_first", "started")
 
@@ -76,26 +104,26 @@ class Call:
 class Server:
     """One provider at work."""
 
-    def __init__(self, provider: Provider, clock: Clock, chance: random.Random) -> None:
+    def __init__(self, provider: Provider, clock: Clock) -> None:
         self.provider = provider
         self._clock = clock
-        self._chance = chance
         self._busy = 0
         self._queue: deque[Call] = deque()
         self._bucket = float(provider.rpm or 0) / 60
         self._filled_s = 0.0
-        self.calls = 0
 
     def call(
         self,
         output_tokens: int,
+        luck: Luck,
+        timeout_s: float,
         on_first: Callable[[], None],
         on_end: Callable[[Outcome, float | None], None],
     ) -> None:
         """`on_first` at the first token; `on_end(outcome, seconds asked to wait)` once: before the first token where
         the attempt failed, else when the answer is complete."""
-        clock, provider, chance = self._clock, self.provider, self._chance
-        self.calls += 1
+        clock, provider = self._clock, self.provider
+        fails, stalls, sigmas = luck.draw()
         if provider.rpm is not None:
             per_s = provider.rpm / 60
             self._bucket = min(per_s, self._bucket + per_s * (clock.now_s - self._filled_s))
@@ -105,14 +133,14 @@ class Server:
                 clock.at(clock.now_s + REFUSAL_S, lambda: on_end("limited", wait_s))
                 return
             self._bucket -= 1
-        if chance.random() < provider.failing:
+        if fails < provider.failing:
             clock.at(clock.now_s + REFUSAL_S, lambda: on_end("error", None))
             return
-        first_s = provider.first_token_s * provider.slowness * chance.lognormvariate(0, 0.35)
-        if chance.random() < provider.stalls:
+        first_s = provider.first_token_s * exp(provider.spread * sigmas)
+        if stalls < provider.stalls:
             first_s *= STALL
-        call = Call(first_s, output_tokens / TOKENS_PER_S * provider.slowness, on_first, on_end)
-        clock.at(clock.now_s + ATTEMPT_TIMEOUT_S, lambda: self._time_out(call))
+        call = Call(first_s, output_tokens / TOKENS_PER_S, on_first, on_end)
+        clock.at(clock.now_s + timeout_s, lambda: self._time_out(call))
         if self._busy < provider.slots:
             self._start(call)
         else:
@@ -122,7 +150,9 @@ class Server:
         self._busy += 1
         call.started = True
         now_s = self._clock.now_s
-        self._clock.at(now_s + call.first_token_s, lambda: self._first(call))
+        slowness = self.provider.slowness_at(now_s)
+        call.generation_s *= slowness
+        self._clock.at(now_s + call.first_token_s * slowness, lambda: self._first(call))
 
     def _first(self, call: Call) -> None:
         if call.done:

@@ -26,8 +26,11 @@ def deployment(
     quota: Quota | None = None,
     breaker_failures: int = 5,
     retries: RetryPolicy | None = None,
+    prices: PriceList | None = None,
 ) -> Deployment:
-    """A deployment `p/name`; `price` in picodollars a token, output at twice that."""
+    """A deployment `p/name`; `price` in picodollars a token, output at twice that, unless `prices` says otherwise."""
+    if prices is None and price is not None:
+        prices = PriceList(base=Price(input=price, output=2 * price))
     model = Model(id=name, dialect="openai", provider="p", context_window=context_window, vision=vision)
     policies = CallPolicies(BreakerPolicy(failures=breaker_failures), retries or RetryPolicy())
     return Deployment(
@@ -38,7 +41,7 @@ def deployment(
         upstream_model=name,
         weight=weight,
         priority=priority,
-        prices=None if price is None else PriceList(base=Price(input=price, output=2 * price)),
+        prices=prices,
     )
 
 

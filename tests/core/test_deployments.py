@@ -199,7 +199,7 @@ def test_quotas_and_bounds_count_what_is_under_way() -> None:
     calls[0].succeeded(0.0, TokenUsage(prompt_tokens=10))
     calls[1].abandoned(0.0)
     calls[1].succeeded(0.0)
-    assert state.outstanding == state.waiting == 0
+    assert state.outstanding == state.first_token.waiting == 0
     state.begin(0.0, stream=True).failed(0.0, FAILED)
     assert state.why_not(0.0) == "quota"
     assert state.free(20.0)
@@ -217,7 +217,7 @@ def test_a_call_is_ended_once() -> None:
     tried.succeeded(2.0)
     tried.abandoned(2.0)
     assert told == [target.state]
-    assert (target.state.outstanding, target.state.waiting, target.state.unhealthy) == (0, 0, 1)
+    assert (target.state.outstanding, target.state.first_token.waiting, target.state.unhealthy) == (0, 0, 1)
 
 
 def test_whole_answers_are_timed_per_so_many_tokens() -> None:
@@ -271,3 +271,32 @@ def test_other_rules_leave_what_was_learned() -> None:
     assert target.state.quota is other
     target.state.adopt(policies, max_in_flight=None, quota=None)
     assert target.state.why_not(40.0) is None
+
+
+def test_at_its_bound_it_is_not_free_until_a_call_has_ended() -> None:
+    target = deployment("a", max_in_flight=1)
+    state = target.state
+    tried = state.begin(0.0, stream=True)
+    assert (state.free(0.0), state.callable(0.0), state.why_not(0.0)) == (False, False, "full")
+    assert state.free_at_s(5.0) == 5.0
+    tried.park(10.0, 0.0)
+    tried.abandoned(1.0)
+    assert (state.free(1.0), state.why_not(1.0), state.free(10.0)) == (False, "parked", True)
+
+
+def test_what_is_expected_counts_failures_and_is_remembered_until_something_happens() -> None:
+    state = deployment("a").state
+    assert state.wait_s(0.0, 0, stream=True) == 0.0
+    state.begin(0.0, stream=False).succeeded(3.0)
+    assert state.wait_s(3.0, 0, stream=True) == 3.0
+    assert not state.first_token.fresh_until_s
+    tried = state.begin(3.0, stream=True)
+    tried.first_token(4.0)
+    assert state.wait_s(4.0, 0, stream=True) == state.first_token.expected_s == 1.0
+    assert state.first_token.fresh_until_s > 4.0
+    tried.failed(4.0, FAILED)
+    assert not state.first_token.fresh_until_s
+    assert state.wait_s(4.0, 0, stream=True) == 1.0 + 4.0 * state.failing
+    for _ in range(100):
+        state.begin(4.0, stream=False).succeeded(4.0)
+    assert state.failing == 0.0

@@ -1,10 +1,14 @@
 from collections import Counter
+from math import isclose
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_edge_agent.core.deployments import Deployment
 from llm_edge_agent.core.needs import Needs
+from llm_edge_agent.core.plan import Group
 from llm_edge_agent.core.pricing import Price, PriceList
 from llm_edge_agent.core.strategies import (
     STRATEGIES,
@@ -12,6 +16,7 @@ from llm_edge_agent.core.strategies import (
     Situation,
     StrategyName,
     cost_scores,
+    hybrid_scores,
     latency_scores,
 )
 from tests.core.routing_cases import answer, deployment, fail
@@ -26,7 +31,15 @@ def situation(
     stream: bool = True,
     weights: HybridWeights | None = None,
 ) -> Situation:
-    return Situation(now_s, chance, turn, asked, stream, Needs(prompt_tokens=1000), weights or HybridWeights())
+    return Situation(
+        now_s=now_s,
+        chance=chance,
+        turn=turn,
+        asked=asked,
+        stream=stream,
+        needs=Needs(prompt_tokens=1000),
+        weights=weights or HybridWeights(),
+    )
 
 
 def chosen(strategy: StrategyName, among: list[Deployment], at: Situation | None = None) -> str:
@@ -61,9 +74,10 @@ def test_failover_goes_by_priority_then_by_order() -> None:
 
 
 def test_cost_is_prompt_and_answer_at_the_price_that_rules_it() -> None:
-    banded = deployment("c")
     price = Price(input=1, output=2)
-    banded.prices = PriceList(base=price, long_context=Price(input=7, output=9), long_context_threshold=999)
+    banded = deployment(
+        "c", prices=PriceList(base=price, long_context=Price(input=7, output=9), long_context_threshold=999)
+    )
     found = cost_scores([deployment("a", price=3), deployment("b", price=None), banded], situation())
     assert found == [1000 * 3 + 500 * 6, float("inf"), 1000 * 7 + 500 * 9]
 
@@ -171,3 +185,54 @@ def test_every_strategy_chooses_one_of_the_candidates() -> None:
         assert chosen(name, among) in "ab"
         if strategy.score is not None:
             assert len(strategy.score(among, situation())) == 2
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.4, 0.45, 0.6, 0.9, 3.0]), st.integers(0, 6), st.integers(0, 2)), min_size=2),
+    st.floats(0, 0.999),
+)
+def test_latency_takes_one_of_the_lowest_score(history: list[tuple[float, int, int]], chance: float) -> None:
+    among = [deployment(str(number)) for number in range(len(history))]
+    for each, (seconds, running, failures) in zip(among, history, strict=True):
+        answer(each, 0.0, seconds)
+        for _ in range(running):
+            each.state.begin(3.0, stream=True)
+        fail(each, 3.0, failures)
+    now = situation(3.0, chance=chance)
+    scores = latency_scores(among, now)
+    best = STRATEGIES["latency"].choose(among, now)
+    assert isclose(scores[among.index(best)], min(scores))
+
+
+def test_of_about_equally_quick_ones_the_least_busy_is_taken() -> None:
+    among = [deployment("a"), deployment("b"), deployment("c")]
+    for each, seconds in zip(among, (1.0, 1.2, 4.0), strict=True):
+        answer(each, 0.0, seconds)
+        each.state.begin(4.0, stream=True).first_token(4.0 + seconds)
+    among[0].state.begin(4.0, stream=True).first_token(5.0)
+    assert chosen("latency", among, situation(5.2)) == "b"
+
+
+def test_hybrid_takes_the_least_busy_of_about_equally_good_ones() -> None:
+    among = [deployment("a", price=10), deployment("b", price=11), deployment("c", price=30)]
+    for each in among:
+        answer(each, 0.0)
+    assert {chosen("hybrid", among, situation(chance=chance)) for chance in (0.1, 0.9)} == {"a", "b"}
+    among[0].state.begin(1.0, stream=True).first_token(2.0)
+    assert chosen("hybrid", among, situation(2.0)) == "b"
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.floats(0.1, 3.0), st.integers(0, 2)), min_size=2, max_size=6))
+def test_prepared_rates_change_no_choice(history: list[tuple[int, float, int]]) -> None:
+    among = [deployment(str(number), price=price) for number, (price, _, _) in enumerate(history)]
+    for each, (_, seconds, failures) in zip(among, history, strict=True):
+        answer(each, 0.0, seconds)
+        fail(each, 3.0, failures)
+    by_one = situation(3.0)
+    prepared = situation(3.0)
+    prepared.rates = Group("g", among, configured=True).rates
+    assert cost_scores(among, prepared) == cost_scores(among, by_one)
+    assert all(
+        isclose(ours, its)
+        for ours, its in zip(hybrid_scores(among, prepared), hybrid_scores(among, by_one), strict=True)
+    )

@@ -4,13 +4,14 @@ A `Deployment` is what the configuration says and never changes; its `Deployment
 a reload of the configuration. Whoever calls a deployment takes a `Try` from `begin` and ends it once, on every path.
 """
 
-import math
+import sys
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from llm_edge_agent.core.breaker import Breaker, BreakerPolicy, State
 from llm_edge_agent.core.errors import ErrorKind, GatewayError
-from llm_edge_agent.core.latency import PeakEwma
+from llm_edge_agent.core.latency import Wait
 from llm_edge_agent.core.models import Dialect, Model
 from llm_edge_agent.core.pricing import PriceList, TokenUsage
 from llm_edge_agent.core.quotas import KeyPool, Quota
@@ -31,6 +32,10 @@ MOST_EJECTIONS = 10
 ejections lately. Unlike an open breaker it only chooses between candidates (`plan.py` keeps at least half)."""
 
 FAILING_WEIGHT = 1 / 20
+FORGIVEN = 1e-3
+"""A share of failures so small is none."""
+FAILURE_PENALTY = 4.0
+"""How much a share of failures weighs in an expected wait: a call that fails costs another one."""
 SET_ASIDE_S = 300.0
 """A key that was refused (401, 402, 403) or is out of quota, where nobody says until when."""
 PARKED_S = 5.0
@@ -67,7 +72,6 @@ class DeploymentState:
         "quota",
         "refusals",
         "unhealthy",
-        "waiting",
         "whole",
     )
 
@@ -87,12 +91,10 @@ class DeploymentState:
         self.max_in_flight = max_in_flight if max_in_flight is not None else 1 << 30
         self.outstanding = 0
         """Calls under way."""
-        self.waiting = 0
-        """Those of them whose first token has not come: the queue, where the others are being served."""
-        self.first_token = PeakEwma()
-        """Seconds to the first event of a stream."""
-        self.whole = PeakEwma()
-        """Seconds to a whole answer (of at most NOMINAL_TOKENS, longer ones per so many)."""
+        self.first_token = Wait()
+        """For the first event of a stream."""
+        self.whole = Wait()
+        """For a whole answer (of at most NOMINAL_TOKENS, longer ones per so many)."""
         self.failing = 0.0
         """Share of recent calls that failed, the last ones weighing most."""
         self.refusals = 0
@@ -103,7 +105,8 @@ class DeploymentState:
         self.parked_until_s = [0.0] * self.keys.size
         """Per key: until when this deployment refuses it."""
         self.blocked_until_s = 0.0
-        """Before this nothing stands in the way only if `why_not` says so: the one comparison of the quick path."""
+        """Before this something speaks against a call, and `why_not` says what: the one comparison of the quick path.
+        Infinite while a probe is under way, and at the bound of calls under way."""
         self._calls = 0
         self._met = False
         self._turn = 0
@@ -128,7 +131,7 @@ class DeploymentState:
 
     def free(self, now_s: float) -> bool:
         """Whether nothing speaks against a call: `why_not` would be None."""
-        return now_s >= self.blocked_until_s and self.outstanding < self.max_in_flight
+        return now_s >= self.blocked_until_s
 
     def open(self, now_s: float) -> bool:
         """Whether the breaker lets no call pass."""
@@ -157,7 +160,20 @@ class DeploymentState:
         """When what speaks against a call will be over, as far as is known."""
         if self.breaker.state is State.HALF_OPEN:
             return now_s + 1.0
-        return max(now_s, self.blocked_until_s)
+        return max(now_s, self._held_until_s())
+
+    def wait_s(self, now_s: float, turn: int, *, stream: bool) -> float:
+        """How long a call would probably wait that begins now, more where calls fail; 0 where nothing is known. Waits
+        for a first token and for a whole answer stand in for each other where only one is known."""
+        wait, other = (self.first_token, self.whole) if stream else (self.whole, self.first_token)
+        if wait.value_s:
+            seconds, wait.fresh_until_s = wait.expect(now_s, turn)
+        else:
+            seconds, _ = (other if other.value_s else wait).expect(now_s, turn)
+        if self.failing:
+            seconds *= 1.0 + FAILURE_PENALTY * self.failing
+        wait.expected_s = seconds
+        return seconds
 
     def keys_free_at_s(self) -> float:
         """When the first of the keys may be used."""
@@ -182,10 +198,10 @@ class DeploymentState:
     def begin(self, now_s: float, *, stream: bool, tokens: int = 0) -> "Try":
         """A call begins; `tokens` are those of its prompt, by estimate, for the quota. The result must be ended."""
         self.outstanding += 1
-        self.waiting += 1
-        probe = self.breaker.begin()
-        if probe:
-            self.blocked_until_s = math.inf
+        (self.first_token if stream else self.whole).begun(now_s)
+        probe = self.breaker.state is not State.CLOSED and self.breaker.begin()
+        if probe or self.outstanding >= self.max_in_flight:
+            self.blocked_until_s = inf
         if self.quota is not None:
             self.quota.begin(now_s, tokens)
             self._block()
@@ -203,18 +219,28 @@ class DeploymentState:
 
     def _block(self) -> None:
         """Recomputes the quick path after anything that it depends on has moved."""
+        if self.breaker.state is State.HALF_OPEN or self.outstanding >= self.max_in_flight:
+            self.blocked_until_s = inf
+        else:
+            self.blocked_until_s = self._held_until_s()
+
+    def _held_until_s(self) -> float:
+        """When the last of those reasons against a call will be over whose time is known."""
         until_s = max(self.ejected_until_s, self.keys_free_at_s())
         if self.quota is not None:
             until_s = max(until_s, self.quota.free_at_s)
-        state = self.breaker.state
-        if state is State.OPEN:
+        if self.breaker.state is State.OPEN:
             until_s = max(until_s, self.breaker.opens_at_s)
-        elif state is State.HALF_OPEN:
-            until_s = math.inf
-        self.blocked_until_s = until_s
+        return until_s
+
+    def _fails(self, share: float) -> None:
+        """The share of failures has changed, and with it what is expected."""
+        self.failing = share if share > FORGIVEN else 0.0
+        self.first_token.fresh_until_s = self.whole.fresh_until_s = 0.0
 
     def _succeeded(self, now_s: float, *, probe: bool) -> None:
-        self.failing -= self.failing * FAILING_WEIGHT
+        if self.failing:
+            self._fails(self.failing - self.failing * FAILING_WEIGHT)
         self._calls += 1
         self._met = True
         self.refusals = self.unhealthy = 0
@@ -224,7 +250,7 @@ class DeploymentState:
             self._block()
 
     def _failed(self, now_s: float, *, probe: bool) -> None:
-        self.failing += (1 - self.failing) * FAILING_WEIGHT
+        self._fails(self.failing + (1 - self.failing) * FAILING_WEIGHT)
         self._calls += 1
         self._met = True
         self.unhealthy += 1
@@ -235,7 +261,8 @@ class DeploymentState:
             quiet_s = now_s - self.ejected_until_s
             self.ejections = min(max(0, self.ejections - int(quiet_s / EJECT_S)) + 1, MOST_EJECTIONS)
             self.ejected_until_s = now_s + EJECT_S * self.ejections
-            self.failing, self._calls = 0.0, 0
+            self._fails(0.0)
+            self._calls = 0
         self._block()
 
     def _abandoned(self, now_s: float, *, probe: bool) -> None:
@@ -268,8 +295,7 @@ class Try:
     def first_token(self, now_s: float) -> None:
         """The first event of a stream has come. Called once, before the end."""
         self._waits = False
-        self._state.waiting -= 1
-        self._state.first_token.sample(now_s - self.began_s, now_s)
+        self._state.first_token.answered(now_s - self.began_s, now_s)
 
     def park(self, wait_s: float, now_s: float) -> None:
         """The answer says that the next call with this key would be refused for so long."""
@@ -277,12 +303,13 @@ class Try:
 
     def succeeded(self, now_s: float, usage: TokenUsage | None = None) -> None:
         """A whole answer has come; `usage` as billed, None where it was not told."""
+        state = self._state
+        if not self.stream and self._waits:
+            self._waits = False
+            written = usage.completion_tokens if usage is not None else 0
+            shorter = NOMINAL_TOKENS / written if written > NOMINAL_TOKENS else 1.0
+            state.whole.answered((now_s - self.began_s) * shorter, now_s)
         if self._end():
-            state = self._state
-            if not self.stream:
-                written = usage.completion_tokens if usage is not None else 0
-                shorter = NOMINAL_TOKENS / written if written > NOMINAL_TOKENS else 1.0
-                state.whole.sample((now_s - self.began_s) * shorter, now_s)
             if state.quota is not None:
                 tokens = usage.prompt_tokens + usage.completion_tokens if usage is not None else 0
                 state.quota.ended(now_s, max(0, tokens - self._tokens))
@@ -328,11 +355,15 @@ class Try:
         if self._ended:
             return False
         self._ended = True
-        self._state.outstanding -= 1
+        state = self._state
+        state.outstanding -= 1
         if self._waits:
-            self._state.waiting -= 1
+            self._waits = False
+            (state.first_token if self.stream else state.whole).left()
+        if state.blocked_until_s == inf:
+            state._block()
         if self.on_end is not None:
-            self.on_end(self._state)
+            self.on_end(state)
         return True
 
 
@@ -341,9 +372,14 @@ class Deployment:
 
     __slots__ = (
         "account",
+        "base_up_to",
         "dialect",
+        "input_price",
+        "long_input_price",
+        "long_output_price",
         "model",
         "name",
+        "output_price",
         "prices",
         "priority",
         "provider",
@@ -377,7 +413,18 @@ class Deployment:
         self.dialect: Dialect = dialect if dialect is not None else model.dialect
         self.upstream_model = upstream_model
         self.model = model
-        self.prices = prices if prices is not None else model.prices
+        self.prices = prices = prices if prices is not None else model.prices
+        self.input_price, self.output_price = 0.0, inf
+        """Base prices, picodollars a token; what a request costs stays exact below 2**53 of them, 9,007 USD."""
+        self.base_up_to = sys.maxsize
+        """They rule prompts of at most so many tokens, and those of the long context the others."""
+        self.long_input_price, self.long_output_price = self.input_price, self.output_price
+        if prices is not None:
+            self.input_price, self.output_price = float(prices.base.input), float(prices.base.output)
+            if prices.long_context is not None and prices.long_context_threshold is not None:
+                self.base_up_to = prices.long_context_threshold
+                self.long_input_price = float(prices.long_context.input)
+                self.long_output_price = float(prices.long_context.output)
         self.weight = weight
         self.priority = priority
         self.region = region

@@ -42,9 +42,9 @@ def explain(group: Group, needs: Needs, *, stream: bool, now_s: float, chance: f
         order.append(chosen)
     deployments = group.deployments
     score = STRATEGIES[group.strategy].score
-    situation = plan.situation(now_s, chance)
-    scores = score(deployments, situation) if score is not None else None
-    costs = cost_scores(deployments, situation)
+    plan.now_s, plan.rates = now_s, None
+    scores = score(deployments, plan) if score is not None else None
+    costs = cost_scores(deployments, plan)
     candidates = [
         Candidate(
             deployment=each,

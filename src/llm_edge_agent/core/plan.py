@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from llm_edge_agent.core.deployments import Deployment
 from llm_edge_agent.core.needs import Needs, fits, lacking, why_unable
-from llm_edge_agent.core.strategies import STRATEGIES, HybridWeights, Situation, StrategyName
+from llm_edge_agent.core.strategies import STRATEGIES, HybridWeights, Rates, Situation, StrategyName
 
 
 class Fallbacks(NamedTuple):
@@ -32,11 +32,14 @@ class Group:
         "_lacks",
         "_least_window",
         "asked",
+        "base_up_to",
+        "choose",
         "configured",
         "deployments",
         "fallbacks",
         "identity",
         "name",
+        "rates",
         "strategy",
         "turn",
         "weights",
@@ -58,6 +61,7 @@ class Group:
         self.name = name
         self.deployments = tuple(deployments)
         self.strategy: StrategyName = strategy
+        self.choose = STRATEGIES[strategy].choose
         self.weights = weights or HybridWeights()
         self.fallbacks = fallbacks
         self.asked = asked if asked is not None else name
@@ -73,6 +77,11 @@ class Group:
             self._lacked |= lacks
         windows = [each.model.context_window for each in self.deployments if each.model.context_window is not None]
         self._least_window = min(windows, default=1 << 62)
+        priced = all(each.prices is not None for each in self.deployments)
+        self.base_up_to = min(each.base_up_to for each in self.deployments) if priced else -1
+        """Prompts of at most so many tokens cost the base price at every deployment; -1 where a price is unknown."""
+        rates = tuple((each.input_price, each.output_price) for each in self.deployments)
+        self.rates = Rates(rates, max(each[0] for each in rates), max(each[1] for each in rates))
 
     def able(self, needs: Needs) -> tuple[Deployment, ...]:
         """The deployments that can do a request. All of them where none can: the provider has the last word."""
@@ -99,10 +108,11 @@ def _identity(group: Group) -> str:
     return f"group {len(group.name)}:{group.name}{listed}"
 
 
-class Plan:
-    """One request's walk through one group. No deployment comes twice."""
+class Plan(Situation):
+    """One request's walk through one group, and the situation that the group's strategy looks at. No deployment comes
+    twice."""
 
-    __slots__ = ("_counted", "_last_resort", "_stream", "_turn", "candidates", "group", "needs", "tried")
+    __slots__ = ("_counted", "_last_resort", "candidates", "group", "tried")
 
     def __init__(self, group: Group, needs: Needs, *, stream: bool, counted: bool = True) -> None:
         """`counted` False: only to see what it would be; nobody's turn passes."""
@@ -110,8 +120,11 @@ class Plan:
         self.needs = needs
         self.candidates = group.able(needs)
         self.tried: list[Deployment] = []
-        self._stream = stream
-        self._turn = group.turn
+        self.stream = stream
+        self.turn = group.turn
+        self.asked = group.asked
+        self.weights = group.weights
+        self.rates = None
         self._last_resort = False
         self._counted = counted
         group.turn += counted
@@ -126,17 +139,17 @@ class Plan:
         left: Sequence[Deployment] = self.candidates
         if self.tried:
             left = [deployment for deployment in left if deployment not in self.tried]
-        free = [
-            each
-            for each in left
-            if now_s >= (state := each.state).blocked_until_s and state.outstanding < state.max_in_flight
-        ]  # `state.free`, spelled out: it is most of the cost of a choice
+        free = [each for each in left if now_s >= each.state.blocked_until_s]  # `state.free`, spelled out: it counts
         if len(free) < len(left):
             readmitted = self._readmitted(now_s)
             if readmitted:
                 free = [each for each in left if each in free or each in readmitted]
         if len(free) > 1:
-            chosen = STRATEGIES[self.group.strategy].choose(free, self.situation(now_s, chance))
+            group = self.group
+            self.now_s, self.chance = now_s, chance
+            whole = len(free) == len(group.deployments) and self.needs.prompt_tokens <= group.base_up_to
+            self.rates = group.rates if whole else None
+            chosen = group.choose(free, self)
         elif free:
             chosen = free[0]
         else:
@@ -147,13 +160,9 @@ class Plan:
             chosen = min(held, key=lambda deployment: deployment.state.free_at_s(now_s))
         self.tried.append(chosen)
         if self._counted:
-            chosen.state.first_token.turn = chosen.state.whole.turn = self._turn
+            state = chosen.state
+            state.first_token.turn = state.whole.turn = self.turn
         return chosen
-
-    def situation(self, now_s: float, chance: float) -> Situation:
-        """What a strategy goes by at this moment."""
-        group = self.group
-        return Situation(now_s, chance, self._turn, group.asked, self._stream, self.needs, group.weights)
 
     def only_larger_than(self, context_window: int | None) -> None:
         """Leaves those whose context window is larger than one that was too small; none where that is unknown."""

@@ -5,6 +5,7 @@ asked again, with what is left, when the chosen one failed: so it need not rank,
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Literal, NamedTuple
 
 from llm_edge_agent.core.deployments import Deployment
@@ -12,23 +13,18 @@ from llm_edge_agent.core.needs import Needs
 
 StrategyName = Literal["model", "round_robin", "weighted", "failover", "cost", "latency", "hybrid"]
 
-UNKNOWN_S = 1.0
-"""Taken for the latency of a deployment that has a call waiting and no answer yet. One without calls is taken for the
-fastest: it gets one."""
-FAILURE_PENALTY = 4.0
-"""How much a share of failures weighs in a latency: a call that fails costs another one."""
-QUEUE_POWER = 0.7
-"""Calls that wait for their first token are a queue, but not all of it: a provider serves several at once."""
-_QUEUE = tuple((waiting + 1) ** QUEUE_POWER for waiting in range(64))
+NEAR = 1.25
+"""Expected waits this much above the least are taken for equal: the difference may be noise, and between equals the
+load decides."""
 BUSY_WEIGHT = 0.5
-"""How much the calls under way count, in proportion to the busiest candidate's: it spreads the load over equals."""
-PATIENCE_S = 10.0
+"""How much the calls under way count, in proportion to the busiest candidate's: it spreads the load over equals, and
+moves it from one that is a little slower only in part."""
+NEAR_SUM = 1.2
+"""The same for the sums of `hybrid`."""
+PATIENCE_S = 4.0
 PATIENCE = 10.0
 """`cost` passes over those that answer later than this and this many times later than the quickest: a provider that
 queues without end would have its requests time out, be asked elsewhere, and so cost more."""
-
-
-_UNKNOWN_COST = float("inf")
 
 
 class HybridWeights(NamedTuple):
@@ -39,58 +35,88 @@ class HybridWeights(NamedTuple):
     reliability: float = 0.2
 
 
-class Situation(NamedTuple):
+class Rates(NamedTuple):
+    """Base prices of a group's deployments, prepared once: picodollars a token of prompt and answer."""
+
+    each: tuple[tuple[float, float], ...]
+    """In the order of the deployments."""
+    input: float
+    output: float
+    """The dearest."""
+
+
+class Situation:
     """What a strategy may look at besides the candidates."""
 
-    now_s: float
-    chance: float
-    """A random number from 0 to 1."""
-    turn: int
-    """How many requests of the group came before, for strategies that take turns."""
-    asked: str
-    """The model name as the client wrote it, aliases resolved."""
-    stream: bool
-    needs: Needs
-    weights: HybridWeights
+    __slots__ = ("asked", "chance", "needs", "now_s", "rates", "stream", "turn", "weights")
+
+    def __init__(
+        self,
+        *,
+        turn: int,
+        asked: str,
+        stream: bool,
+        needs: Needs,
+        weights: HybridWeights,
+        rates: Rates | None = None,
+        now_s: float = 0.0,
+        chance: float = 0.0,
+    ) -> None:
+        self.turn = turn
+        """How many requests of the group came before, for strategies that take turns."""
+        self.asked = asked
+        """The model name as the client wrote it, aliases resolved."""
+        self.stream = stream
+        self.needs = needs
+        self.weights = weights
+        self.rates = rates
+        """What the candidates charge, where the group's base prices rule the request and nobody is left out: it saves
+        looking at each."""
+        self.now_s = now_s
+        self.chance = chance
+        """A random number from 0 to 1."""
 
 
 def latency_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
-    """How long each will probably let a request wait, in seconds, more where calls fail or many are under way."""
-    now_s, turn, stream = situation.now_s, situation.turn, situation.stream
-    busy = BUSY_WEIGHT / (max([each.state.outstanding for each in candidates]) or 1)
-    scores = []
-    for each in candidates:
-        state = each.state
-        estimate = state.first_token if stream else state.whole
-        seconds = estimate.value_s
-        if not seconds:
-            estimate = state.whole if stream else state.first_token
-            seconds = estimate.value_s
-        waiting = state.waiting
-        if not waiting:
-            seconds = estimate.faded(now_s, turn)
-        elif seconds:
-            seconds *= _QUEUE[waiting] if waiting < len(_QUEUE) else waiting**QUEUE_POWER
-        else:
-            seconds = UNKNOWN_S
-        scores.append(seconds * (1.0 + FAILURE_PENALTY * state.failing) * (1.0 + busy * state.outstanding))
-    return scores
+    """How long each will probably let a request wait, in seconds; of those about as quick as the quickest and of the
+    others alike, more where many calls are under way."""
+    waits = _waits(candidates, situation)
+    under_way = [each.state.outstanding for each in candidates]
+    near = NEAR * min(waits)
+    busy = BUSY_WEIGHT / (max(under_way) or 1)
+    return [(wait if wait > near else near) * (1.0 + busy * calls) for wait, calls in zip(waits, under_way)]  # noqa: B905  made one by one of the same
+
+
+def _waits(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
+    """The expected wait at each, remembered where nothing has changed."""
+    now_s, turn = situation.now_s, situation.turn
+    if situation.stream:
+        return [
+            wait.expected_s
+            if now_s < (wait := (state := each.state).first_token).fresh_until_s
+            else state.wait_s(now_s, turn, stream=True)
+            for each in candidates
+        ]
+    return [
+        wait.expected_s
+        if now_s < (wait := (state := each.state).whole).fresh_until_s
+        else state.wait_s(now_s, turn, stream=False)
+        for each in candidates
+    ]
 
 
 def cost_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
     """Estimated picodollars of the request at each, at the price band that rules it; infinite where the price is
     unknown."""
-    needs = situation.needs
-    prompt, output = needs.prompt_tokens, needs.output_tokens
-    scores = []
-    for each in candidates:
-        prices = each.prices
-        if prices is None:
-            scores.append(_UNKNOWN_COST)
-            continue
-        price = prices.base if prices.long_context is None else prices.band(prompt)
-        scores.append(float(prompt * price.input + output * price.output))
-    return scores
+    prompt, output = situation.needs.prompt_tokens, situation.needs.output_tokens
+    if situation.rates is not None:
+        return [prompt * by_input + output * by_output for by_input, by_output in situation.rates.each]
+    return [
+        prompt * each.input_price + output * each.output_price
+        if prompt <= each.base_up_to
+        else prompt * each.long_input_price + output * each.long_output_price
+        for each in candidates
+    ]
 
 
 def model(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
@@ -125,11 +151,15 @@ def cost(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
     """The cheapest; of equally cheap ones, the one that answers soonest. Not one that hardly answers any more."""
     costs = cost_scores(candidates, situation)
     least = min(costs)
-    cheapest = [each for each, score in zip(candidates, costs, strict=True) if score == least]
-    waits = latency_scores(cheapest, situation)
+    cheapest = (
+        [candidates[costs.index(least)]]
+        if costs.count(least) == 1
+        else [each for each, score in zip(candidates, costs, strict=True) if score == least]
+    )
+    waits = _waits(cheapest, situation)
     if min(waits) <= PATIENCE_S:
-        return _least(cheapest, waits, situation)
-    waits = latency_scores(candidates, situation)
+        return cheapest[0] if len(cheapest) == 1 else latency(cheapest, situation)
+    waits = _waits(candidates, situation)
     patience_s = max(PATIENCE_S, PATIENCE * min(waits))
     patient = [
         (score, wait, at) for at, (score, wait) in enumerate(zip(costs, waits, strict=True)) if wait <= patience_s
@@ -138,28 +168,59 @@ def cost(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
 
 
 def latency(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
-    """The one that lets a request wait the least. Workers that know nothing of each other do not fall upon the same one
-    all at once, as they would with plain averages, because each counts its own queue."""
-    return _least(candidates, latency_scores(candidates, situation), situation)
+    """The one that lets a request wait the least: the lowest of `latency_scores`. Workers that know nothing of each
+    other do not fall upon the same one all at once, as they would with plain averages, because each counts the calls
+    that it has under way itself."""
+    waits = _waits(candidates, situation)
+    under_way = [each.state.outstanding for each in candidates]
+    near = NEAR * min(waits)
+    if max(waits) <= near:  # all alike, as on most days: their scores are in the order of the calls under way
+        return _least(candidates, under_way, situation)
+    far = near * (1.0 + BUSY_WEIGHT)  # nobody beyond has the lowest score
+    busy = BUSY_WEIGHT / (max(under_way) or 1)
+    least = inf
+    best: list[Deployment] = []
+    for each, wait, calls in zip(candidates, waits, under_way, strict=True):
+        if wait <= far:
+            score = (wait if wait > near else near) * (1.0 + busy * calls)
+            if score < least:
+                least, best = score, [each]
+            elif score == least:
+                best.append(each)
+    return best[int(situation.chance * len(best))]
 
 
 def hybrid(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
     """The lowest sum of cost, latency and failures, each in proportion to the worst candidate's, weighted."""
-    return _least(candidates, hybrid_scores(candidates, situation), situation)
+    scores = hybrid_scores(candidates, situation)
+    near = NEAR_SUM * min(scores)
+    close = [each for each, score in zip(candidates, scores) if score <= near]  # noqa: B905  one was made of the other
+    return close[0] if len(close) == 1 else _least(close, [each.state.outstanding for each in close], situation)
 
 
 def hybrid_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
     """The sums that `hybrid` goes by, in the order of the candidates."""
-    costs = cost_scores(candidates, situation)
-    waits = latency_scores(candidates, situation)
-    most = max([each for each in costs if each != _UNKNOWN_COST], default=0.0) or 1.0
-    longest = max(waits) or 1.0
-    weights = situation.weights
-    by_cost, by_wait, by_failures = weights.cost / most, weights.latency / longest, weights.reliability
-    return [
-        by_cost * (cost if cost < most else most) + by_wait * wait + by_failures * each.state.failing
-        for each, cost, wait in zip(candidates, costs, waits, strict=True)
-    ]
+    waits = _waits(candidates, situation)
+    weights, rates = situation.weights, situation.rates
+    by_wait = weights.latency / (max(waits) or 1.0)
+    if rates is None:
+        costs = cost_scores(candidates, situation)
+        most = max([each for each in costs if each != inf], default=0.0)
+        by_cost = weights.cost / (most or 1.0)
+        scores = [by_cost * min(cost, most) + by_wait * wait for cost, wait in zip(costs, waits, strict=True)]
+    else:
+        prompt, output = situation.needs.prompt_tokens, situation.needs.output_tokens
+        by_cost = weights.cost / (prompt * rates.input + output * rates.output or 1.0)
+        by_input, by_output = by_cost * prompt, by_cost * output
+        scores = [
+            by_input * price[0] + by_output * price[1] + by_wait * wait
+            for price, wait in zip(rates.each, waits)  # noqa: B905  one each
+        ]
+    failing = [each.state.failing for each in candidates]
+    if any(failing):
+        by_failures = weights.reliability
+        scores = [score + by_failures * share for score, share in zip(scores, failing, strict=True)]
+    return scores
 
 
 def _least(candidates: Sequence[Deployment], scores: Sequence[float], situation: Situation) -> Deployment:
