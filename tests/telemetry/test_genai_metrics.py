@@ -11,6 +11,7 @@ from llm_edge_agent.core.errors import ErrorKind
 from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.telemetry.genai_metrics import MAX_SERIES, GenAIMetrics
 from llm_edge_agent.telemetry.otlp import Exporter
+from llm_edge_agent.telemetry.spending import MOST_TOKENS
 from tests.telemetry.exchanges import Finished, failed, hit
 from tests.telemetry.test_spans import attributes
 
@@ -66,10 +67,21 @@ async def test_estimates_are_no_usage() -> None:
     observer = metrics()
     for estimated in Estimated:
         usage = TokenUsage(prompt_tokens=100, completion_tokens=11, estimated=estimated)
-        observer.observe(Finished(stream=True, usage=usage))
+        observer.observe(Finished(stream=True, ttft_s=0.05, usage=usage))
     found = points(observer.message())
     tokens = {labels["gen_ai.token.type"]: point.sum for labels, point in found["gen_ai.client.token.usage"]}
     assert tokens == {"input": 200, "output": 11}
+    ((_, per_token),) = found["gen_ai.server.time_per_output_token"]
+    assert per_token.count == 1
+    await observer.close(1)
+
+
+async def test_whatever_a_provider_claims_is_counted_within_bounds() -> None:
+    observer = metrics()
+    observer.observe(Finished(ttft_s=0.05, usage=TokenUsage(prompt_tokens=-5, completion_tokens=10**400)))
+    found = points(observer.message())
+    tokens = {labels["gen_ai.token.type"]: point.sum for labels, point in found["gen_ai.client.token.usage"]}
+    assert tokens == {"input": 0, "output": MOST_TOKENS}
     await observer.close(1)
 
 

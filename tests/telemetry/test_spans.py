@@ -9,6 +9,7 @@ from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry.genai import Told
 from llm_edge_agent.telemetry.spans import Recorded, SpanBuilder
+from llm_edge_agent.telemetry.spending import MOST_TOKENS
 from llm_edge_agent.telemetry.traced import Address
 from tests.telemetry.exchanges import Finished, Tried, failed, hit
 
@@ -33,6 +34,15 @@ def built(exchange: Finished, *, limit: int | None = None, **gathered: Any) -> l
     return builder.spans(
         Recorded(exchange, TRACE, gathered.pop("request", {}), gathered.pop("told", Told()), **gathered)
     )
+
+
+def test_whatever_a_provider_claims_makes_a_span() -> None:
+    absurd = TokenUsage(prompt_tokens=10**30, completion_tokens=10**400, cache_read_tokens=-1, reasoning_tokens=10**40)
+    call = built(Finished(usage=absurd, cost_picodollars=10**400))[1]
+    told = attributes(call.attributes)
+    assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (MOST_TOKENS, MOST_TOKENS)
+    assert "gen_ai.usage.cache_read.input_tokens" not in told
+    assert told["llm_edge.cost_usd"] > 10**6
 
 
 def test_a_request_its_call_and_its_attempts() -> None:

@@ -19,6 +19,7 @@ from llm_edge_agent.telemetry import FinishedExchange
 from llm_edge_agent.telemetry.genai import OPERATIONS, error_type, provider_name
 from llm_edge_agent.telemetry.otlp import Exporter
 from llm_edge_agent.telemetry.spans import add_attributes
+from llm_edge_agent.telemetry.spending import tokens_of
 
 MAX_SERIES = 500
 """Of one instrument."""
@@ -100,18 +101,20 @@ class GenAIMetrics:
         self._add(REQUEST_DURATION, (operation, provider, model, failed), exchange.duration_s)
         if exchange.upstream_s is not None:
             self._add(OPERATION_DURATION, (operation, provider, model, failed), exchange.upstream_s)
-        usage = exchange.usage
+        usage, written = exchange.usage, 0
         if usage is not None:
             # The conventions want what providers billed here, and no estimates.
+            tokens = tokens_of(usage)
             if usage.estimated is not Estimated.ALL:
-                self._add(TOKEN_USAGE, (operation, provider, model, "input"), usage.prompt_tokens)
+                self._add(TOKEN_USAGE, (operation, provider, model, "input"), tokens.prompt)
             if not usage.estimated:
-                self._add(TOKEN_USAGE, (operation, provider, model, "output"), usage.completion_tokens)
+                written = tokens.completion
+                self._add(TOKEN_USAGE, (operation, provider, model, "output"), written)
         if exchange.ttft_s is not None:
             self._add(FIRST_TOKEN, (operation, provider, model, None), exchange.ttft_s)
-            if usage is not None and usage.completion_tokens > 1:
+            if written > 1:
                 rest_s = exchange.duration_s - exchange.ttft_s
-                self._add(PER_TOKEN, (operation, provider, model, None), rest_s / (usage.completion_tokens - 1))
+                self._add(PER_TOKEN, (operation, provider, model, None), rest_s / (written - 1))
 
     def _add(self, instrument: Instrument, key: Key, value: float) -> None:
         known = self._series[instrument]

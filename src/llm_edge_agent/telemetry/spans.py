@@ -15,10 +15,13 @@ from llm_edge_agent.core.pricing import PICODOLLARS_PER_USD
 from llm_edge_agent.core.tracing import Trace
 from llm_edge_agent.telemetry import FinishedAttempt, FinishedExchange
 from llm_edge_agent.telemetry.genai import OPERATIONS, Attributes, Told, error_type, provider_name
+from llm_edge_agent.telemetry.spending import tokens_of
 from llm_edge_agent.telemetry.traced import Address
 
 SAMPLED_FLAG = 1
 NS_PER_S = 1_000_000_000
+_MOST_PICODOLLARS = 2**63 - 1
+"""More no request has cost, whatever its provider claims."""
 
 
 class Recorded(NamedTuple):
@@ -85,7 +88,7 @@ class SpanBuilder:
         if exchange.requested_model is not None:
             attributes["llm_edge.requested_model"] = exchange.requested_model
         if exchange.cost_picodollars is not None:
-            attributes["llm_edge.cost_usd"] = exchange.cost_picodollars / PICODOLLARS_PER_USD
+            attributes["llm_edge.cost_usd"] = _usd(exchange.cost_picodollars)
         if exchange.attempts:
             attributes["llm_edge.attempts"] = len(exchange.attempts)
         if exchange.chosen is not None:
@@ -137,20 +140,20 @@ class SpanBuilder:
             attributes["gen_ai.response.time_to_first_chunk"] = exchange.started_s + exchange.ttft_s - first.started_s
         usage = exchange.usage
         if usage is not None:
-            attributes["gen_ai.usage.input_tokens"] = usage.prompt_tokens
-            attributes["gen_ai.usage.output_tokens"] = usage.completion_tokens
-            written = usage.cache_write_tokens + usage.cache_write_1h_tokens
+            tokens = tokens_of(usage)
+            attributes["gen_ai.usage.input_tokens"] = tokens.prompt
+            attributes["gen_ai.usage.output_tokens"] = tokens.completion
             for name, count in (
-                ("cache_read.input_tokens", usage.cache_read_tokens),
-                ("cache_creation.input_tokens", written),
-                ("reasoning.output_tokens", usage.reasoning_tokens),
+                ("cache_read.input_tokens", tokens.read),
+                ("cache_creation.input_tokens", tokens.written),
+                ("reasoning.output_tokens", tokens.reasoning),
             ):
                 if count:
                     attributes[f"gen_ai.usage.{name}"] = count
             if usage.estimated:
                 attributes["llm_edge.usage.estimated"] = usage.estimated.label
         if exchange.cost_picodollars is not None:
-            attributes["llm_edge.cost_usd"] = exchange.cost_picodollars / PICODOLLARS_PER_USD
+            attributes["llm_edge.cost_usd"] = _usd(exchange.cost_picodollars)
         if recorded.content:
             attributes |= recorded.content
         failed = exchange.error if exchange.error is not None else None
@@ -217,6 +220,10 @@ class SpanBuilder:
 
     def _add(self, into: "Sequence[KeyValue]", attributes: Attributes) -> None:
         add_attributes(into, attributes, self._max_value_length)
+
+
+def _usd(picodollars: int) -> float:
+    return min(picodollars, _MOST_PICODOLLARS) / PICODOLLARS_PER_USD
 
 
 def _place(address: Address | None) -> Attributes:
