@@ -1,10 +1,12 @@
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.pricing import (
+    MOST_TOKENS,
     NO_EFFECT,
     Estimated,
     Price,
@@ -141,3 +143,23 @@ def test_the_net_effect_is_the_difference_to_the_bill_without_a_cache(
     assert plain is not None
     assert billed is not None
     assert effect.saved - effect.surcharge == plain - billed
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "prompt_tokens",
+        "completion_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "cache_write_1h_tokens",
+        "web_searches",
+    ],
+)
+def test_what_no_request_can_have_used_has_no_known_cost(kind: str) -> None:
+    plausible = TokenUsage(prompt_tokens=100, completion_tokens=10, cache_read_tokens=5, cache_write_tokens=5)
+    assert prompt_cache_effect(PRICES, plausible).saved > 0
+    for claimed in (-1, -(10**400), MOST_TOKENS + 1, 10**4000):
+        bill = msgspec.structs.replace(plausible, **{kind: claimed})
+        assert cost_picodollars(PRICES, bill) is None
+        assert prompt_cache_effect(PRICES, bill) is NO_EFFECT

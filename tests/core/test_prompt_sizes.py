@@ -55,7 +55,7 @@ def test_a_bill_without_a_prompt_teaches_nothing() -> None:
 @pytest.mark.parametrize(
     "bill",
     [
-        TokenUsage(prompt_tokens=10**10),
+        TokenUsage(prompt_tokens=10**13),
         TokenUsage(prompt_tokens=10**400),
         TokenUsage(prompt_tokens=1000, cache_read_tokens=1001),
         TokenUsage(prompt_tokens=1000, cache_read_tokens=10**400),

@@ -16,6 +16,10 @@ _EXACT_BELOW = 10**15
 """Below 1,000 USD a double's error is under half a picodollar, so formatting one to 12 places is exact, and quick."""
 
 
+MOST_TOKENS = 10**12
+"""More of a kind no request has used, whatever its provider claims."""
+
+
 class Estimated(IntEnum):
     """Which counts of a usage are the gateway's own estimate, because the provider was cut off before it told them."""
 
@@ -100,7 +104,7 @@ def picodollars_per_token(usd_per_million: Decimal | int | str) -> int:
 
 def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int | None:
     """The bill for `usage`, or None where the price or the usage is unknown."""
-    if prices is None or usage is None or usage.off_list or usage.prompt_tokens < 0 or usage.completion_tokens < 0:
+    if prices is None or usage is None or usage.off_list or not _can_be(usage):
         return None
     price = prices.band(usage.prompt_tokens)
     cost = usage.uncached_tokens * price.input + usage.completion_tokens * price.output
@@ -116,6 +120,18 @@ def cost_picodollars(prices: PriceList | None, usage: TokenUsage | None) -> int 
     if usage.web_searches:
         cost += usage.web_searches * prices.web_search
     return cost
+
+
+def _can_be(usage: TokenUsage) -> bool:
+    """Whether a request can have used so much: providers may claim anything."""
+    return (
+        0 <= usage.prompt_tokens <= MOST_TOKENS
+        and 0 <= usage.completion_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_read_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_write_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_write_1h_tokens <= MOST_TOKENS
+        and 0 <= usage.web_searches <= MOST_TOKENS
+    )
 
 
 class PromptCacheEffect(NamedTuple):
@@ -136,7 +152,7 @@ def prompt_cache_effect(prices: PriceList | None, usage: TokenUsage | None) -> P
     if prices is None or usage is None or usage.off_list:
         return NO_EFFECT
     read, written, written_1h = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
-    if not (read or written or written_1h) or usage.estimated is Estimated.ALL:
+    if not (read or written or written_1h) or usage.estimated is Estimated.ALL or not _can_be(usage):
         return NO_EFFECT
     price = prices.band(usage.prompt_tokens)
     read_price = price.input if price.cache_read is None else price.cache_read

@@ -8,7 +8,7 @@ is text.
 
 from typing import NamedTuple
 
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import MOST_TOKENS, TokenUsage
 
 BYTES_PER_TOKEN = 4.0
 """Of text in English; what is taken where nothing has been learnt."""
@@ -17,8 +17,6 @@ LEAST_WEIGHT = 1 / 16
 LARGE_BYTES = 8 * 1024
 MOST_BYTES_PER_TOKEN = 16.0
 """A large body with more bytes to a token carries an image or a file, and says nothing of text."""
-MOST_TOKENS = 10**9
-"""A bill of more is none, and teaches nothing."""
 MAX_KNOWN = 4096
 """Doors, models and sizes together."""
 MAX_MODEL_CHARACTERS = 128

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-from llm_edge_agent.core.pricing import TokenUsage
+from llm_edge_agent.core.pricing import MOST_TOKENS, TokenUsage
 
-MOST_TOKENS = 10**12
-"""More of them no request has used, whatever its provider claims."""
+__all__ = ["MOST_TOKENS", "Tokens", "tokens_of"]
 
 
 class Tokens(NamedTuple):
