@@ -1,12 +1,13 @@
 """Coroutines carried on by the callbacks they wait for, and what asyncio may still do with them."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from llm_edge_agent.http.errands import Errand, Signal
+from llm_edge_agent.http.errands import Errand, Signal, running_errand
 from llm_edge_agent.http.tasks import running_tasks
 
 
@@ -272,6 +273,39 @@ async def test_it_is_the_current_task_only_during_its_steps() -> None:
     await from_the_loop(drive)
     assert current == [sent, None]
     assert sent.get_loop() is asyncio.get_running_loop()
+
+
+@pytest.mark.parametrize("error", [None, ValueError(), asyncio.CancelledError(), KeyboardInterrupt()])
+async def test_who_asks_is_told_which_errand_takes_the_step(error: BaseException | None) -> None:
+    running: list[object] = []
+    signal = Signal()
+
+    async def ask() -> None:
+        running.append(running_errand())
+
+    async def work() -> None:
+        await ask()
+        await asyncio.create_task(ask())  # a step of its own, in the middle of nobody's
+        await signal
+        await ask()
+        if error is not None:
+            raise error
+
+    sent, _ = errand(work())
+    sent.start()
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert running_errand() is None
+    signal.done = True
+
+    def drive() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            sent.resume()  # as the loop calls it
+        running.append(running_errand())
+
+    await from_the_loop(drive)
+    assert sent.done()
+    assert running == [sent, None, sent, None]
 
 
 async def test_a_task_may_wait_for_a_signal_and_be_cancelled() -> None:
