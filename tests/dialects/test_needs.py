@@ -1,6 +1,6 @@
-import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from llm_edge_agent.core import needs
@@ -15,7 +15,7 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def call(body: dict[str, Any], *, stream: bool = False) -> Call:
-    return Call(Body(json.dumps(body).encode(), body), "m", stream)
+    return Call(Body(msgspec.json.encode(body), body), "m", stream)
 
 
 def said(*content: Any) -> dict[str, Any]:
@@ -34,6 +34,12 @@ def said(*content: Any) -> dict[str, Any]:
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]}, needs.PDF),
         ({"input": "hi"}, 0),
         ({"input": ["hi", {"content": ["x", None, {"type": "image", "detail": 1}]}]}, needs.VISION),
+        (said({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}), needs.AUDIO),
+        (said({"type": "tool_result", "content": [TEXT, 7, {"type": "image", "source": {}}]}), needs.VISION),
+        (said({"type": "tool_result", "content": "an image"}), 0),
+        ({"input": [{"type": "function_call_output", "output": [{"type": "input_image"}]}]}, needs.VISION),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, 0),
+        (said({"type": {}}, {"type": ["image"]}, {"type": msgspec.Raw(b"1.5")}, IMAGE), needs.VISION),
         ({"tools": [TOOL]}, needs.TOOLS),
         ({"tools": []}, 0),
         ({"functions": [{"name": "f"}]}, needs.TOOLS),
@@ -56,8 +62,17 @@ def test_what_a_request_needs(body: dict[str, Any], features: int) -> None:
     assert needs_of(call(body, stream=True)).features == features | needs.STREAMING
 
 
-def test_an_image_is_not_counted_by_its_bytes() -> None:
-    plain, pictured = needs_of(call(said(TEXT))), needs_of(call(said(TEXT, IMAGE)))
+@pytest.mark.parametrize(
+    "part",
+    [
+        IMAGE,
+        {"type": "input_audio", "input_audio": {"data": "A" * 40_000, "format": "wav"}},
+        {"type": "tool_result", "content": [{"type": "image", "source": {"type": "base64", "data": "A" * 40_000}}]},
+    ],
+    ids=["image", "sound", "screenshot"],
+)
+def test_an_attachment_is_not_counted_by_its_bytes(part: dict[str, Any]) -> None:
+    plain, pictured = needs_of(call(said(TEXT))), needs_of(call(said(TEXT, part)))
     assert TOKENS_PER_ATTACHMENT <= pictured.prompt_tokens - plain.prompt_tokens < TOKENS_PER_ATTACHMENT + 50
 
 
@@ -78,3 +93,4 @@ def test_the_bound_that_the_client_set(body: dict[str, Any], tokens: int) -> Non
 
 def test_a_huge_conversation_is_not_looked_through() -> None:
     assert needs_of(call(said(*[TEXT] * MAX_PARTS, IMAGE))).features == 0
+    assert needs_of(call(said({"type": "tool_result", "content": [*[TEXT] * MAX_PARTS, IMAGE]}))).features == 0

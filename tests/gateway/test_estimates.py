@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from llm_edge_agent.simulator import RunningSimulator, SimulatorSettings, start_simulator
+from tests.canaries import prompt
 from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import CLAUDE, RunningGateway, ask, eventually, gateway_config, running
-from tests.e2e.scripted_upstream import SSE_HEAD, Line, chunked, event, pieces, says_once, scripted
+from tests.e2e.scripted_upstream import SSE_HEAD, Line, chunked, event, hang, pieces, says_once, scripted
 
 SLOW = "[[sim: latency=30]]"
+SOUND = {"type": "input_audio", "input_audio": {"data": "A" * 40_000, "format": "wav"}}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
 
 
@@ -61,12 +63,18 @@ async def test_the_prompt_is_estimated_by_bills_of_the_same_model(simulator: Run
     assert line["tokens"]["prompt"] == pytest.approx(simulator.simulator.billed[-1].input_tokens, rel=0.02)
 
 
-async def test_an_image_is_not_counted_by_its_bytes(simulator: RunningSimulator) -> None:
-    parts = [PIXEL, {"type": "text", "text": f"{SLOW} What is it?"}]
-    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": parts}]}).encode()
-    async with running(gateway_config(simulator.url_anthropic)) as gateway:
-        line = await left(gateway, simulator, body)
+@pytest.mark.parametrize(("part", "priced"), [(PIXEL, True), (SOUND, False)], ids=["image", "sound"])
+async def test_an_attachment_is_not_counted_by_its_bytes(part: dict[str, Any], priced: bool) -> None:
+    content = [part, {"type": "text", "text": prompt("What is it?")}]
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}).encode()
+    async with scripted(hang) as upstream, running(gateway_config(upstream.url)) as gateway:
+        async with gateway.connect() as wire:
+            await wire.send(request_bytes(body))
+            await eventually(lambda: upstream.calls == 1)
+            wire.reset()
+        (line,) = await gateway.logged('"event":"request"')
     assert line["tokens"]["prompt"] == pytest.approx(1000, rel=0.1)
+    assert (line["cost_usd"] is not None) == priced
 
 
 @pytest.mark.parametrize("members", [{"service_tier": "priority"}, {"service_tier": "flex"}])

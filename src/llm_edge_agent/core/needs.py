@@ -17,6 +17,8 @@ SAMPLING = 16
 FORCED_TOOL = 32
 STOP = 64
 STREAMING = 128
+AUDIO = 256
+"""Of no model is it known that it lacks this."""
 
 DEFAULT_OUTPUT_TOKENS = 500
 """What an answer is taken to be as long as where the client sets no bound, or a higher one."""

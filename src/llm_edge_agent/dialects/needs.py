@@ -9,7 +9,7 @@ from llm_edge_agent.dialects.endpoint import Call
 
 CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_ATTACHMENT = 1000
-"""An image or a page: their bytes in the body say nothing of it."""
+"""An image, a page or some sound: their bytes in the body say nothing of it."""
 MAX_PARTS = 2000
 """Content parts that are looked at: what a request needs shows early, and the filter only prefers."""
 
@@ -20,6 +20,7 @@ _PART_FLAGS = {
     "file": needs.PDF,
     "input_file": needs.PDF,
     "document": needs.PDF,
+    "input_audio": needs.AUDIO,
 }
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _SAMPLING = ("temperature", "top_p", "top_k")
@@ -31,7 +32,8 @@ def needs_of(call: Call) -> Needs:
     features = needs.STREAMING if call.stream else 0
     attachments, attached_bytes = 0, 0
     for part in _parts(body):
-        flag = _PART_FLAGS.get(part.get("type", ""), 0)
+        kind = part.get("type")
+        flag = _PART_FLAGS.get(kind, 0) if isinstance(kind, str) else 0
         if flag:
             features |= flag
             attachments += 1
@@ -56,18 +58,24 @@ def needs_of(call: Call) -> Needs:
 
 
 def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The content parts of every turn, those of a tool's result among them."""
     turns = body.get("messages")
     if not isinstance(turns, list):
         turns = body.get("input")
     left = MAX_PARTS
     for turn in turns if isinstance(turns, list) else ():
-        content = turn.get("content") if isinstance(turn, dict) else None
+        content = turn.get("content", turn.get("output")) if isinstance(turn, dict) else None
         for part in content if isinstance(content, list) else ():
             left -= 1
             if left < 0:
                 return
             if isinstance(part, dict):
                 yield part
+                result = part.get("content")
+                if isinstance(result, list):
+                    inner = [each for each in result[:left] if isinstance(each, dict)]
+                    left -= len(result)
+                    yield from inner
 
 
 def _inline_bytes(part: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ import msgspec
 
 from llm_edge_agent.core import needs
 from llm_edge_agent.core.deployments import Deployment
+from llm_edge_agent.core.needs import Needs
 from llm_edge_agent.core.pricing import Estimated, TokenUsage
 from llm_edge_agent.core.prompt_sizes import PromptEstimate, PromptSizes
 from llm_edge_agent.dialects.chat import LIST_PRICE_TIERS
@@ -11,6 +12,7 @@ from llm_edge_agent.dialects.endpoint import Call
 from llm_edge_agent.dialects.needs import needs_of
 from llm_edge_agent.gateway.miss import Miss
 
+_ATTACHMENTS = needs.VISION | needs.PDF | needs.AUDIO
 _NOTHING = TokenUsage(estimated=Estimated.ALL)
 _LIST_PRICE = (*LIST_PRICE_TIERS, "standard_only")
 
@@ -22,13 +24,14 @@ def so_far(sizes: PromptSizes, miss: Miss, target: Deployment, told: TokenUsage 
         told = _NOTHING
     if told.estimated is not Estimated.ALL:
         return told
-    prompt = _prompt(sizes, miss, target)
-    return msgspec.structs.replace(told, off_list=told.off_list or _off_list(miss.call), **prompt._asdict())
-
-
-def _prompt(sizes: PromptSizes, miss: Miss, target: Deployment) -> PromptEstimate:
     needed = needs_of(miss.call)
-    if needed.features & (needs.VISION | needs.PDF):
+    prompt = _prompt(sizes, miss, target, needed)
+    off_list = told.off_list or bool(needed.features & needs.AUDIO) or _off_list(miss.call)
+    return msgspec.structs.replace(told, off_list=off_list, **prompt._asdict())
+
+
+def _prompt(sizes: PromptSizes, miss: Miss, target: Deployment, needed: Needs) -> PromptEstimate:
+    if needed.features & _ATTACHMENTS:
         return PromptEstimate(needed.prompt_tokens)  # what was learnt is of text
     return sizes.estimate(miss.endpoint.name, target.model.id, len(miss.call.body.raw))
 
