@@ -3,7 +3,7 @@
 import asyncio
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from llm_edge_agent.config import CacheConfig
 from llm_edge_agent.config.redis_address import redis_address
 from tests.cache.redis_servers import RedisServer, redis_cluster, redis_sentinels, redis_server, strange_server
 from tests.canaries import key_of
+from tests.e2e.raw_client import request_bytes
 from tests.e2e.running_gateway import RunningGateway, ask, eventually
 from tests.e2e.scripted_upstream import completion, either, reply, whole_stream
 from tests.faults.conftest import Bench
@@ -160,6 +161,43 @@ async def test_frozen_it_costs_its_budget_once(bench: Bench, redis: RedisServer)
     redis.thaw()
     await eventually(lambda: gateway.metric("llm_edge_l2_up") == 1)
     assert (await asked(gateway, "after"))[0] == "miss"
+
+
+async def test_explain_keeps_to_purges_and_to_the_budget(bench: Bench, redis: RedisServer) -> None:
+    upstream, first = await bench.pair(ANSWERS, cache=shared(redis.url))
+    second = await bench.gateway(upstream, cache=shared(redis.url))
+    with redis.client() as client:
+        await stored(first, client, "question")
+    question = request_bytes(ask("question"), path="/v1/route/explain")
+
+    async def would_hit() -> object:
+        return (await second.exchange(question)).json["cache"]["would_hit"]
+
+    assert await would_hit() == "l2"
+    assert first.state.answers is not None
+    assert await first.state.answers.epochs.bump("all")
+    await asyncio.sleep(1.0)
+    assert await would_hit() is None
+    assert (await asked(first, "question"))[0] == "miss"
+    await eventually_told(would_hit, "l2")
+    redis.freeze()
+    async with second.connect() as wire:
+        await wire.send(question)
+        await asyncio.sleep(BUDGET_S / 4)
+        wire.reset()
+    assert (await second.logged('"status":499'))[0]["route"] == "/v1/route/explain"
+    began_s = time.monotonic()
+    assert await would_hit() is None
+    assert time.monotonic() - began_s < BUDGET_S + SLACK_S
+    redis.thaw()
+
+
+async def eventually_told(tell: Callable[[], Awaitable[object]], what: object) -> None:
+    for _ in range(100):
+        if await tell() == what:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(what)
 
 
 async def test_away_at_start_it_is_one_warning_and_l1_alone(bench: Bench, redis: RedisServer) -> None:
