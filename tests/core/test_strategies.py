@@ -11,6 +11,7 @@ from llm_edge_agent.core.needs import Needs
 from llm_edge_agent.core.plan import Group
 from llm_edge_agent.core.pricing import Price, PriceList
 from llm_edge_agent.core.strategies import (
+    FORGOTTEN_S,
     STRATEGIES,
     HybridWeights,
     Situation,
@@ -101,6 +102,17 @@ def test_cost_asks_the_best_of_those_that_all_hardly_answer() -> None:
     for each, seconds in zip(among, (50.0, 60.0, 58.0), strict=True):
         answer(each, 0.0, seconds)
     assert chosen("cost", among, situation(60.0)) == "cheaper"
+
+
+def test_cost_asks_one_that_hardly_answered_again_after_a_minute_with_one_request() -> None:
+    among = [deployment("cheap", price=1), deployment("dear", price=2)]
+    answer(among[0], 0.0, 60.0)
+    answer(among[1], 60.0, 1.0)
+    assert chosen("cost", among, situation(60.0 + FORGOTTEN_S)) == "dear"
+    later = situation(61.0 + FORGOTTEN_S)
+    assert chosen("cost", among, later) == "cheap"
+    among[0].state.begin(later.now_s, stream=True)
+    assert chosen("cost", among, later) == "dear"
 
 
 def test_latency_takes_the_quickest() -> None:

@@ -28,9 +28,7 @@ class Group:
     """A name that clients use, and the deployments that answer to it. At least one."""
 
     __slots__ = (
-        "_lacked",
         "_lacks",
-        "_least_window",
         "asked",
         "base_up_to",
         "choose",
@@ -38,6 +36,8 @@ class Group:
         "deployments",
         "fallbacks",
         "identity",
+        "lacked",
+        "least_window",
         "name",
         "rates",
         "strategy",
@@ -71,12 +71,13 @@ class Group:
         """What stands for the group in cache keys: the answers of any of its deployments are each other's equals, and
         of nobody else's."""
         self._lacks = tuple(lacking(deployment.model) for deployment in self.deployments)
-        self._lacked = 0
-        """What one of them or another cannot do."""
+        self.lacked = 0
+        """What one of them or another cannot do: a request that needs nothing of it, and less room than the
+        `least_window`, can be done by all."""
         for lacks in self._lacks:
-            self._lacked |= lacks
+            self.lacked |= lacks
         windows = [each.model.context_window for each in self.deployments if each.model.context_window is not None]
-        self._least_window = min(windows, default=1 << 62)
+        self.least_window = min(windows, default=1 << 62)
         priced = all(each.prices is not None for each in self.deployments)
         self.base_up_to = min(each.base_up_to for each in self.deployments) if priced else -1
         """Prompts of at most so many tokens cost the base price at every deployment; -1 where a price is unknown."""
@@ -85,13 +86,10 @@ class Group:
 
     def able(self, needs: Needs) -> tuple[Deployment, ...]:
         """The deployments that can do a request. All of them where none can: the provider has the last word."""
-        features = needs.features
-        if not self._lacked & features and needs.prompt_tokens + needs.max_output_tokens <= self._least_window:
-            return self.deployments
         found = tuple(
             deployment
             for deployment, lacks in zip(self.deployments, self._lacks, strict=True)
-            if not lacks & features and fits(deployment.model, needs)
+            if not lacks & needs.features and fits(deployment.model, needs)
         )
         return found or self.deployments
 
@@ -118,7 +116,10 @@ class Plan(Situation):
         """`counted` False: only to see what it would be; nobody's turn passes."""
         self.group = group
         self.needs = needs
-        self.candidates = group.able(needs)
+        if needs.features & group.lacked or needs.prompt_tokens + needs.max_output_tokens > group.least_window:
+            self.candidates = group.able(needs)
+        else:
+            self.candidates = group.deployments
         self.tried: list[Deployment] = []
         self.stream = stream
         self.turn = group.turn

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Literal, NamedTuple
 
-from llm_edge_agent.core.deployments import Deployment
+from llm_edge_agent.core.deployments import Deployment, DeploymentState
 from llm_edge_agent.core.needs import Needs
 
 StrategyName = Literal["model", "round_robin", "weighted", "failover", "cost", "latency", "hybrid"]
@@ -21,10 +21,12 @@ BUSY_WEIGHT = 0.5
 moves it from one that is a little slower only in part."""
 NEAR_SUM = 1.2
 """The same for the sums of `hybrid`."""
-PATIENCE_S = 4.0
-PATIENCE = 10.0
+PATIENCE_S = 3.0
+PATIENCE = 8.0
 """`cost` passes over those that answer later than this and this many times later than the quickest: a provider that
 queues without end would have its requests time out, be asked elsewhere, and so cost more."""
+FORGOTTEN_S = 60.0
+"""After so long it asks one of them again: the queue may be gone, and looking costs it nothing but time."""
 
 
 class HybridWeights(NamedTuple):
@@ -162,9 +164,17 @@ def cost(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
     waits = _waits(candidates, situation)
     patience_s = max(PATIENCE_S, PATIENCE * min(waits))
     patient = [
-        (score, wait, at) for at, (score, wait) in enumerate(zip(costs, waits, strict=True)) if wait <= patience_s
+        (score, wait, at)
+        for at, (score, wait) in enumerate(zip(costs, waits, strict=True))
+        if wait <= patience_s or _forgotten(candidates[at].state, situation)
     ]
     return candidates[min(patient)[2]]
+
+
+def _forgotten(state: DeploymentState, situation: Situation) -> bool:
+    """Whether it is time to see if a deployment still lets requests wait."""
+    wait = state.first_token if situation.stream else state.whole
+    return not wait.waiting and situation.now_s - wait.at_s > FORGOTTEN_S
 
 
 def latency(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
@@ -172,15 +182,15 @@ def latency(candidates: Sequence[Deployment], situation: Situation) -> Deploymen
     other do not fall upon the same one all at once, as they would with plain averages, because each counts the calls
     that it has under way itself."""
     waits = _waits(candidates, situation)
-    under_way = [each.state.outstanding for each in candidates]
     near = NEAR * min(waits)
     if max(waits) <= near:  # all alike, as on most days: their scores are in the order of the calls under way
-        return _least(candidates, under_way, situation)
+        return _least_busy(candidates, waits, near, situation)
+    under_way = [each.state.outstanding for each in candidates]
     far = near * (1.0 + BUSY_WEIGHT)  # nobody beyond has the lowest score
     busy = BUSY_WEIGHT / (max(under_way) or 1)
     least = inf
     best: list[Deployment] = []
-    for each, wait, calls in zip(candidates, waits, under_way, strict=True):
+    for each, wait, calls in zip(candidates, waits, under_way):  # noqa: B905  one each
         if wait <= far:
             score = (wait if wait > near else near) * (1.0 + busy * calls)
             if score < least:
@@ -193,9 +203,7 @@ def latency(candidates: Sequence[Deployment], situation: Situation) -> Deploymen
 def hybrid(candidates: Sequence[Deployment], situation: Situation) -> Deployment:
     """The lowest sum of cost, latency and failures, each in proportion to the worst candidate's, weighted."""
     scores = hybrid_scores(candidates, situation)
-    near = NEAR_SUM * min(scores)
-    close = [each for each, score in zip(candidates, scores) if score <= near]  # noqa: B905  one was made of the other
-    return close[0] if len(close) == 1 else _least(close, [each.state.outstanding for each in close], situation)
+    return _least_busy(candidates, scores, NEAR_SUM * min(scores), situation)
 
 
 def hybrid_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
@@ -223,15 +231,20 @@ def hybrid_scores(candidates: Sequence[Deployment], situation: Situation) -> lis
     return scores
 
 
-def _least(candidates: Sequence[Deployment], scores: Sequence[float], situation: Situation) -> Deployment:
-    """The one of the lowest score; of equal ones, such as those nothing is known of, one by chance."""
-    least = min(scores)
-    if scores.count(least) > 1:
-        equal = [each for each, score in zip(candidates, scores, strict=True) if score == least]
-        chosen = equal[int(situation.chance * len(equal))]
-    else:
-        chosen = candidates[scores.index(least)]
-    return chosen
+def _least_busy(
+    candidates: Sequence[Deployment], scores: Sequence[float], near: float, situation: Situation
+) -> Deployment:
+    """Of those whose score is at most `near` the one with the fewest calls under way; of several, one by chance."""
+    fewest: float = inf
+    best: list[Deployment] = []
+    for each, score in zip(candidates, scores):  # noqa: B905  one each
+        if score <= near:
+            calls = each.state.outstanding
+            if calls < fewest:
+                fewest, best = calls, [each]
+            elif calls == fewest:
+                best.append(each)
+    return best[int(situation.chance * len(best))]
 
 
 class Strategy(NamedTuple):
