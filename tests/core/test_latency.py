@@ -67,12 +67,11 @@ def test_a_queue_is_as_long_as_it_takes_to_come_through() -> None:
         wait.begun(0.0)
     for at in range(1, 31):
         wait.answered(0.4 + at / 10, at / 10)
-    seconds, until_s = wait.expect(3.0, 0)
-    assert isclose(seconds, max(wait.value_s, 10 * 0.1))
-    assert until_s == inf
+    assert isclose(wait.expect(3.0, 0), max(wait.value_s, 10 * 0.1))
+    assert wait.fresh_until_s == inf
     for _ in range(90):
         wait.begun(3.0)
-    assert isclose(wait.expect(3.0, 0)[0], 100 * 0.1, rel_tol=0.01)
+    assert isclose(wait.expect(3.0, 0), 100 * 0.1, rel_tol=0.01)
 
 
 def test_many_that_wait_where_many_come_through_are_no_queue() -> None:
@@ -82,25 +81,27 @@ def test_many_that_wait_where_many_come_through_are_no_queue() -> None:
         if at >= 40:
             wait.answered(0.4, at / 100)
     assert wait.waiting == 40
-    assert isclose(wait.expect(4.0, 0)[0], 0.4, rel_tol=0.05)
+    assert isclose(wait.expect(4.0, 0), 0.4, rel_tol=0.05)
 
 
 def test_who_leaves_waits_no_more() -> None:
     wait = Wait()
     wait.begun(0.0)
-    assert wait.expect(0.0, 0) == (UNKNOWN_S, inf)
+    wait.begun(0.0)
+    assert (wait.expect(0.0, 0), wait.fresh_until_s) == (2 * UNKNOWN_S, 0.0)
     wait.left()
-    assert wait.expect(0.0, 0) == (0.0, FRESH_S)
+    wait.left()
+    assert (wait.expect(0.0, 0), wait.fresh_until_s) == (0.0, 0.0)
 
 
 def test_an_estimate_nobody_uses_fades_by_time_and_by_turns_whichever_is_less() -> None:
     wait = Wait()
     answered(wait, 1.0, -1.0)
-    assert wait.expect(FADE_S, 0)[0] == 1.0
-    assert wait.expect(0.0, FADE_TURNS)[0] == 1.0
-    assert isclose(wait.expect(FADE_S, 10 * FADE_TURNS)[0], exp(-1))
-    assert isclose(wait.expect(10 * FADE_S, FADE_TURNS)[0], exp(-1))
-    assert wait.value_s == 1.0
+    assert wait.expect(FADE_S, 0) == 1.0
+    assert wait.expect(0.0, FADE_TURNS) == 1.0
+    assert isclose(wait.expect(FADE_S, 10 * FADE_TURNS), exp(-1))
+    assert isclose(wait.expect(10 * FADE_S, FADE_TURNS), exp(-1))
+    assert (wait.value_s, wait.fresh_until_s) == (1.0, 10 * FADE_S + FRESH_S)
 
 
 def test_what_happens_makes_it_ask_again() -> None:

@@ -164,14 +164,18 @@ class DeploymentState:
 
     def wait_s(self, now_s: float, turn: int, *, stream: bool) -> float:
         """How long a call would probably wait that begins now, more where calls fail; 0 where nothing is known. Waits
-        for a first token and for a whole answer stand in for each other where only one is known."""
-        wait, other = (self.first_token, self.whole) if stream else (self.whole, self.first_token)
-        if wait.value_s:
-            seconds, wait.fresh_until_s = wait.expect(now_s, turn)
-        else:
-            seconds, _ = (other if other.value_s else wait).expect(now_s, turn)
+        for a first token and for a whole answer stand in for each other where only one is known. Where calls fail it is
+        not remembered, so that whoever chooses sees that they do."""
+        wait = self.first_token if stream else self.whole
+        seconds = wait.expect(now_s, turn)
+        if not wait.value_s:
+            other = self.whole if stream else self.first_token
+            if other.value_s:
+                seconds = other.expect(now_s, turn)
+                other.fresh_until_s = 0.0  # remembered for its own kind only
         if self.failing:
             seconds *= 1.0 + FAILURE_PENALTY * self.failing
+            wait.fresh_until_s = 0.0
         wait.expected_s = seconds
         return seconds
 

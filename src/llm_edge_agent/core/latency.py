@@ -79,14 +79,20 @@ class Wait:
         self.waiting -= 1
         self.fresh_until_s = 0.0
 
-    def expect(self, now_s: float, turn: int) -> tuple[float, float]:
-        """How long a call would wait that begins now, and until when that holds if nothing happens. 0 of a deployment
-        that nothing is known of.
+    def expect(self, now_s: float, turn: int) -> float:
+        """How long a call would wait that begins now; 0 at a deployment that nothing is known of. Sets until when that
+        holds if nothing happens, not at all while nothing is known.
 
         While nobody waits the estimate fades, so that a deployment that was slow is tried again; one request at a time
         does that, because with one under way the estimate stands as it was.
         """
+        value_s = self.value_s
+        if not value_s:
+            return UNKNOWN_S * self.waiting
         if self.waiting:
-            return max(self.value_s, (self._interval_s if self.value_s else UNKNOWN_S) * self.waiting), inf
+            self.fresh_until_s = inf
+            queue_s = self._interval_s * self.waiting
+            return queue_s if queue_s > value_s else value_s
+        self.fresh_until_s = now_s + FRESH_S
         passed = min((now_s - self.at_s) / FADE_S, (turn - self.turn) / FADE_TURNS)
-        return self.value_s * exp(-passed * passed) if passed > 0 else self.value_s, now_s + FRESH_S
+        return value_s * exp(-passed * passed) if passed > 0 else value_s

@@ -50,7 +50,7 @@ class Rates(NamedTuple):
 class Situation:
     """What a strategy may look at besides the candidates."""
 
-    __slots__ = ("asked", "chance", "needs", "now_s", "rates", "stream", "turn", "weights")
+    __slots__ = ("asked", "chance", "failing", "needs", "now_s", "rates", "stream", "turn", "weights")
 
     def __init__(
         self,
@@ -74,6 +74,8 @@ class Situation:
         self.rates = rates
         """What the candidates charge, where the group's base prices rule the request and nobody is left out: it saves
         looking at each."""
+        self.failing = False
+        """Whether some candidate's calls fail now and then: seen where waits are looked at."""
         self.now_s = now_s
         self.chance = chance
         """A random number from 0 to 1."""
@@ -91,20 +93,25 @@ def latency_scores(candidates: Sequence[Deployment], situation: Situation) -> li
 
 def _waits(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
     """The expected wait at each, remembered where nothing has changed."""
-    now_s, turn = situation.now_s, situation.turn
+    now_s = situation.now_s
+    situation.failing = False
     if situation.stream:
         return [
             wait.expected_s
             if now_s < (wait := (state := each.state).first_token).fresh_until_s
-            else state.wait_s(now_s, turn, stream=True)
+            else _wait_s(state, situation)
             for each in candidates
         ]
     return [
-        wait.expected_s
-        if now_s < (wait := (state := each.state).whole).fresh_until_s
-        else state.wait_s(now_s, turn, stream=False)
+        wait.expected_s if now_s < (wait := (state := each.state).whole).fresh_until_s else _wait_s(state, situation)
         for each in candidates
     ]
+
+
+def _wait_s(state: DeploymentState, situation: Situation) -> float:
+    if state.failing:
+        situation.failing = True
+    return state.wait_s(situation.now_s, situation.turn, stream=situation.stream)
 
 
 def cost_scores(candidates: Sequence[Deployment], situation: Situation) -> list[float]:
@@ -221,13 +228,12 @@ def hybrid_scores(candidates: Sequence[Deployment], situation: Situation) -> lis
         by_cost = weights.cost / (prompt * rates.input + output * rates.output or 1.0)
         by_input, by_output = by_cost * prompt, by_cost * output
         scores = [
-            by_input * price[0] + by_output * price[1] + by_wait * wait
-            for price, wait in zip(rates.each, waits)  # noqa: B905  one each
+            by_input * input_price + by_output * output_price + by_wait * wait
+            for (input_price, output_price), wait in zip(rates.each, waits)  # noqa: B905  one each
         ]
-    failing = [each.state.failing for each in candidates]
-    if any(failing):
+    if situation.failing:
         by_failures = weights.reliability
-        scores = [score + by_failures * share for score, share in zip(scores, failing, strict=True)]
+        return [score + by_failures * each.state.failing for score, each in zip(scores, candidates, strict=True)]
     return scores
 
 
