@@ -195,3 +195,13 @@ def test_the_order_of_members_does_not_matter_to_canonical_bodies(value: dict[st
         assert material(forward) == material(backward)
     spans = members(forward)
     assert {key: json.loads(forward[span.start : span.end]) for key, span in spans.items()} == value
+
+
+@pytest.mark.parametrize("left_out", ["true", "null", '"a:b"', "0.5", '{"a:b":[{"c":"d:e"},1]}', '[null,"::"]'])
+def test_what_is_left_out_keeps_nothing_else_from_its_canonical_form(left_out: str) -> None:
+    raw = f'{{"stream": {left_out}, "b": 1, "a": "x:y"}}'.encode()
+    assert material(raw) == b'c{"a":"x:y","b":1}'
+
+
+def test_a_double_in_what_is_left_out_is_doubted() -> None:
+    assert not material(b'{"stream":{"a":1,"a":2},"b":1}').startswith(b"c")
