@@ -12,6 +12,7 @@ def test_a_burst_then_an_even_rate() -> None:
     assert [limiter.take("a", 1.0), limiter.take("a", 1.0)] == [0, pytest.approx(1.0)]
     assert limiter.full_in_s("a", 1.0) == pytest.approx(3.0)
     assert limiter.full_in_s("a", 10.0) == 0.0
+    assert [limiter.take("a", 10.0) for _ in range(4)] == [0, 0, 0, pytest.approx(1.0)]
 
 
 def test_callers_do_not_share() -> None:

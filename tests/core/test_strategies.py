@@ -3,7 +3,7 @@ from math import isclose
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_edge_agent.core.deployments import Deployment
@@ -203,6 +203,7 @@ def test_every_strategy_chooses_one_of_the_candidates() -> None:
     st.lists(st.tuples(st.sampled_from([0.4, 0.45, 0.6, 0.9, 3.0]), st.integers(0, 6), st.integers(0, 2)), min_size=2),
     st.floats(0, 0.999),
 )
+@example([(0.4, 0, 0), (0.6, 0, 0), (0.4, 0, 0)], 0.9)
 def test_latency_takes_one_of_the_lowest_score(history: list[tuple[float, int, int]], chance: float) -> None:
     among = [deployment(str(number)) for number in range(len(history))]
     for each, (seconds, running, failures) in zip(among, history, strict=True):
@@ -235,6 +236,7 @@ def test_hybrid_takes_the_least_busy_of_about_equally_good_ones() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.floats(0.1, 3.0), st.integers(0, 2)), min_size=2, max_size=6))
+@example([(1, 1.0, 0), (2, 1.0, 1)])
 def test_prepared_rates_change_no_choice(history: list[tuple[int, float, int]]) -> None:
     among = [deployment(str(number), price=price) for number, (price, _, _) in enumerate(history)]
     for each, (_, seconds, failures) in zip(among, history, strict=True):

@@ -236,6 +236,11 @@ def test_metadata_of_the_provider_gives_way_to_ours() -> None:
     assert with_metadata(answer.body, b'{"ours":1}') == answer.body[:-1] + b',"metadata":{"ours":1}}'
 
 
+def test_leaving_out_what_is_not_there_changes_nothing() -> None:
+    assert without_member(b'{"a": 1}', "b") == b'{"a": 1}'
+    assert without_member(b'{"a": 1, "b" :2}', "a") == b'{"b" :2}'
+
+
 @given(st.dictionaries(st.text(max_size=4), st.integers(), min_size=1), st.data())
 def test_leaving_out_one_member_leaves_the_others(value: dict[str, int], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([*value, "absent-member"]))

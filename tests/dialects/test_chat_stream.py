@@ -204,3 +204,12 @@ def test_payloads_are_kept_up_to_a_bound() -> None:
 
 def test_the_in_band_error_is_one_event() -> None:
     assert error_event(b'{"error":{}}') == b'data: {"error":{}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"), [(event(TEXT) * 3, True), (b"data: " + TEXT + b"\nid: 1\n\n" + event(TEXT), False)]
+)
+def test_only_events_that_are_nothing_but_data_are_taken_many_at_a_time(text: bytes, plain: bool) -> None:
+    stream = ChatStream(show_usage=False)
+    stream.feed(ROLE)
+    assert (stream.feed_plain(text) != (0, 0)) is plain

@@ -90,6 +90,15 @@ def test_a_stream_cut_short_is_an_error_and_its_whole_events_still_go_out(door: 
 
 
 @doors
+def test_half_an_event_at_the_end_of_input_is_no_event(door: str) -> None:
+    first, second = DOORS[door][1][:2]
+    machine = stream(door)
+    assert run(machine, [first + second[: len(second) - 9]]) == first
+    assert machine.failure is not None
+    assert machine.failure.kind is ErrorKind.STREAM_INTERRUPTED
+
+
+@doors
 def test_a_terminal_event_needs_no_blank_line_at_the_end_of_input(door: str) -> None:
     raw = b"".join(DOORS[door][1]).rstrip(b"\n")
     machine = stream(door)
