@@ -30,7 +30,9 @@ def test_a_log_becomes_a_table_json_and_a_drawing(tmp_path: Path) -> None:
     assert (tmp_path / "chart.svg").read_text().startswith("<svg ")
     found = json.loads(call(tmp_path, *arguments, "--json").stdout)
     assert found["requests"] == 400
-    assert [cache["hit_rate"] for cache in found["caches"]] == pytest.approx(rates, abs=1e-4)
+    assert [cache["hit_rate"] for cache in found["caches"]] == pytest.approx(
+        rates, abs=0.03
+    )  # what leaves first, chance decides
     assert found["repeats"]["hit_rate"] >= rates[3]
     assert found["cost_usd"] > found["repeats"]["saved_usd"] > 0
 

@@ -162,6 +162,22 @@ def test_the_last_sink_has_the_loggers_and_close_gives_them_back(captured: Captu
     assert package.handlers == []
 
 
+def test_close_gives_the_level_back_too(captured: Captured) -> None:
+    package = logging.getLogger("llm_edge_agent")
+    before = package.level
+    package.setLevel(logging.DEBUG)
+    try:
+        first = captured.configure("error")
+        second = configure("warning", "json", fd=2)
+        assert package.level == logging.WARNING
+        second.close()
+        assert package.level == logging.DEBUG
+        first.close()
+        assert package.level == logging.DEBUG
+    finally:
+        package.setLevel(before)
+
+
 async def test_lines_appear_while_the_program_runs(captured: Captured) -> None:
     sink = captured.configure()
     sink.access(as_protocol(hit()))

@@ -93,9 +93,13 @@ class LogSink:
             for handler in list(logger.handlers):
                 if isinstance(handler, _SinkHandler):
                     logger.removeHandler(handler)
+                    self._handler.level_before = handler.level_before
             logger.addHandler(self._handler)
             logger.propagate = False
-        logging.getLogger(PACKAGE).setLevel(self._threshold)
+        package = logging.getLogger(PACKAGE)
+        if self._handler.level_before is None:
+            self._handler.level_before = package.level
+        package.setLevel(self._threshold)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Writes what is buffered, for at most `timeout_s` seconds. Safe to call twice."""
@@ -104,6 +108,8 @@ class LogSink:
             if self._handler in logger.handlers:
                 logger.removeHandler(self._handler)
                 logger.propagate = True
+                if name == PACKAGE:
+                    logger.setLevel(self._handler.level_before or logging.NOTSET)
         self._writer.close(timeout_s)
 
     def _access_all(self, exchange: FinishedExchange) -> None:
@@ -143,6 +149,8 @@ class _SinkHandler(logging.Handler):
         super().__init__()
         self._writer = writer
         self._lines = lines
+        self.level_before: int | None = None
+        """What the package's loggers let pass before a sink had them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
