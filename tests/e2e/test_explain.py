@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from llm_edge_agent.config.values import DeploymentConfig, GroupConfig
 from tests.canaries import ALICE_KEY, BOB_KEY, prompt
@@ -26,7 +27,7 @@ async def test_explain_tells_all_and_calls_nobody(tmp_path: Path) -> None:
         config = gateway_config(upstream.url, groups=(GROUP,), auth_enabled=True, keys=TENANTS)
         async with running(config, str(tmp_path / "log")) as gateway:
 
-            async def explain(body: bytes, key: str = ALICE_KEY, query: str = "") -> tuple[int, dict]:  # type: ignore[type-arg]
+            async def explain(body: bytes, key: str = ALICE_KEY, query: str = "") -> tuple[int, dict[str, Any]]:
                 path = f"/v1/route/explain{query}"
                 answer = await gateway.exchange(request_bytes(body, bearer(key), path=path))
                 return answer.status, answer.json

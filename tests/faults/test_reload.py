@@ -16,7 +16,7 @@ from llm_edge_agent.reloading import RELOADED, Reloader, taken_over
 from tests.canaries import ALICE_KEY, BOB_KEY, key_of
 from tests.e2e.raw_client import connected, request_bytes
 from tests.e2e.running_gateway import MODEL, TENANTS, RunningGateway, ask, bearer, eventually
-from tests.e2e.scripted_upstream import completion, either, failure, reply, says, whole_stream
+from tests.e2e.scripted_upstream import Line, completion, either, failure, reply, says, whole_stream
 from tests.faults.conftest import Bench
 from tests.faults.test_process import Command
 
@@ -109,9 +109,9 @@ async def test_what_was_learned_stays_and_what_is_under_way_goes_on(bench: Bench
     other = await bench.upstream(WELL)
     release = asyncio.Event()
 
-    async def slow(line: object) -> None:
+    async def slow(line: Line) -> None:
         await release.wait()
-        await WELL(line)  # type: ignore[arg-type]
+        await WELL(line)
 
     other.script = slow
     moved = replace(

@@ -2,6 +2,7 @@
 
 A `Deployment` is what the configuration says and never changes; its `DeploymentState` is what was learned and outlives
 a reload of the configuration. Whoever calls a deployment takes a `Try` from `begin` and ends it once, on every path.
+State and try stand in one file, long as it is, because each end of a try moves what only the state may move.
 """
 
 import sys

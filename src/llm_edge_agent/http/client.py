@@ -10,6 +10,8 @@ then on everything happens in the socket's callbacks:
 A plain head is read at one glance (`plain_heads`); httptools parses every other and the chunked framing. The end of
 such a head is found here as well (the first empty line; both must agree), so a body of known length is counted, not
 parsed, and bytes after an answer are always noticed.
+
+The machine stands in one file, long as it is: every framing begins from the same head and ends in the same few ways.
 """
 
 import asyncio

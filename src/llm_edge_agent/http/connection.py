@@ -7,7 +7,8 @@ then reading goes on, because only a socket that is read tells that the client h
     any  -> LINGER -> CLOSING                 a reply went out before its request was read: discard, then close
     any  -> CLOSING                           the write buffer is flushed, then the connection is lost
 
-What is read: `heads` and `bodies`. What is written while a reply is on its way: `pending`.
+What is read: `heads` and `bodies`. What is written while a reply is on its way: `pending`. What stays here are the
+transitions, which all touch the same state, and so stand in one file.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""One finished request, or one record of the program, as a line: JSON for machines, text for a terminal."""
+"""One finished request, or one record of the program, as a line: JSON for machines, text for a terminal.
+
+Both forms stand here together, so that a fact that one of them tells is not forgotten in the other.
+"""
 
 import logging
 import time

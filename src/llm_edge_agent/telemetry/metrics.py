@@ -9,6 +9,9 @@ How many series there can be:
 - at run time, whatever else traffic brings (odd endpoints, models that never answered, statuses, kinds of failure): at
   most 148 series in all, see `rows.Rows`; beyond that the labels become `other`.
 A slot that is full (65,536 cells beyond what it starts with) counts under `other` too. Nothing is ever uncounted.
+
+All that moves a cell stands in this file; which rows there are (`rows`), how they are laid out (`families`) and how
+they are told (`exposition`) have files of their own.
 """
 
 import platform

@@ -4,6 +4,7 @@ A block is opened by `open_block`, gets the deltas of its index, and is stopped 
 `delta` objects of the chunks to send.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -83,7 +84,7 @@ class TextBlock(StreamBlock):
         return answer or None
 
 
-class ArgumentsBlock(StreamBlock):
+class ArgumentsBlock(StreamBlock, ABC):
     """A tool call whose arguments are relayed piece by piece. Subclasses say where the text goes."""
 
     __slots__ = ("_got_arguments", "_initial")
@@ -104,8 +105,9 @@ class ArgumentsBlock(StreamBlock):
             return None
         return self._piece(restore(msgspec.json.encode(self._initial)).decode())
 
+    @abstractmethod
     def _piece(self, text: str) -> ChatDelta:
-        raise NotImplementedError
+        """A piece of the arguments, where the client looks for it."""
 
 
 class FunctionBlock(ArgumentsBlock):
